@@ -1,0 +1,92 @@
+//! The body of a response: what the application gave back, sent piece by piece and closed.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyTuple};
+use ruwsgi_log::Log;
+use ruwsgi_worker::Gone;
+
+use crate::ffi::Loan;
+use crate::reply::Reply;
+use crate::trouble;
+
+/// Sends a result. An error is the application's; a client that is gone just ends it.
+pub fn send(result: &Bound<'_, PyAny>, reply: &mut Reply<'_, '_>, loan: &Loan, log: &Log) -> PyResult<()> {
+    let py = result.py();
+    // Nearly all results are one of these: their length is known, and they have no close().
+    if let Ok(list) = result.cast_exact::<PyList>() {
+        return send_whole(reply, list.len(), |index| list.get_item(index));
+    }
+    if let Ok(tuple) = result.cast_exact::<PyTuple>() {
+        return send_whole(reply, tuple.len(), |index| tuple.get_item(index));
+    }
+    // uWSGI takes bytes for a body; as an iterable they would be numbers.
+    if let Ok(bytes) = result.cast::<PyBytes>() {
+        reply.length(bytes.as_bytes().len());
+        return reply.send(bytes).map(drop);
+    }
+    // An iterable may still call start_response() and write().
+    let sent = loan.lend(py, reply, || send_items(result, loan));
+    if let Err(error) = close(result) {
+        trouble::tell(py, log, &error);
+    }
+    sent
+}
+
+fn send_whole<'py>(
+    reply: &mut Reply<'_, '_>,
+    count: usize,
+    item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
+) -> PyResult<()> {
+    reply.must_be_started()?;
+    let mut length = 0;
+    for index in 0..count {
+        length += bytes(&item(index)?)?.map_or(0, |bytes| bytes.as_bytes().len());
+    }
+    reply.length(length);
+    for index in 0..count {
+        if reply.item(bytes(&item(index)?)?)? == Err(Gone) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn send_items(result: &Bound<'_, PyAny>, loan: &Loan) -> PyResult<()> {
+    let py = result.py();
+    let items = result.try_iter().map_err(|error| {
+        let kind = trouble::kind(result);
+        let told = PyTypeError::new_err(format!("the application returned {kind}, which is not iterable"));
+        told.set_cause(py, Some(error));
+        told
+    })?;
+    for item in items {
+        let item = item?;
+        let bytes = bytes(&item)?;
+        if loan.with(py, |reply| reply.item(bytes))? == Err(Gone) {
+            return Ok(());
+        }
+    }
+    loan.with(py, |reply| reply.must_be_started())
+}
+
+/// A piece of body; `None` is none, as in uWSGI.
+fn bytes<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<Option<&'a Bound<'py, PyBytes>>> {
+    match item.cast::<PyBytes>() {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(_) if item.is_none() => Ok(None),
+        Err(_) => {
+            let kind = trouble::kind(item);
+            Err(PyTypeError::new_err(format!("the body of a response must consist of bytes, not {kind}")))
+        }
+    }
+}
+
+/// PEP 3333: whatever happened before, an iterable that has a `close` is closed, once.
+fn close(result: &Bound<'_, PyAny>) -> PyResult<()> {
+    match result.getattr_opt(intern!(result.py(), "close"))? {
+        Some(close) => close.call0().map(drop),
+        None => Ok(()),
+    }
+}

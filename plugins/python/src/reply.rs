@@ -1,0 +1,153 @@
+//! One response as WSGI sees it: the head by `start_response`, then pieces of body.
+
+use pyo3::Borrowed;
+use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use ruwsgi_wire::BadResponse;
+use ruwsgi_worker::{Gone, Response};
+
+use crate::{ffi, trouble};
+
+/// A piece of body from this size on is written without the GIL: copying it into the kernel takes a while.
+const LARGE_BYTES: usize = 64 * 1024;
+
+/// The response to one request, while the application makes it.
+pub struct Reply<'b, 'r> {
+    response: &'b mut Response<'r>,
+    /// There is a head, whole and accepted.
+    started: bool,
+    /// The client is gone: nothing more can be sent.
+    gone: bool,
+}
+
+impl<'b, 'r> Reply<'b, 'r> {
+    pub fn new(response: &'b mut Response<'r>) -> Self {
+        Self { response, started: false, gone: false }
+    }
+
+    /// There is a head.
+    pub fn is_started(&self) -> bool {
+        self.started
+    }
+
+    /// The head is out: it can't be replaced any more.
+    pub fn is_committed(&self) -> bool {
+        self.response.is_committed()
+    }
+
+    /// The client is gone.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// Makes the head; one that was made before is forgotten.
+    pub fn start(&mut self, status: Borrowed<'_, '_, PyAny>, headers: Borrowed<'_, '_, PyAny>) -> PyResult<()> {
+        self.started = false;
+        let status = text(status, || "the status".to_owned())?;
+        let status = encode(&status, || "the status".to_owned())?;
+        self.response.begin(&status).map_err(|bad| refuse(bad, &status, b""))?;
+        let headers =
+            headers.cast::<PyList>().map_err(|_| PyTypeError::new_err("http headers must be in a python list"))?;
+        for index in 0..headers.len() {
+            let pair = headers.get_item(index)?;
+            let pair =
+                pair.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2).ok_or_else(|| {
+                    PyTypeError::new_err(format!("header {index} must be a tuple of a name and a value"))
+                })?;
+            let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+            let name = text(name, || format!("the name of header {index}"))?;
+            let name = encode(&name, || format!("the name of header {index}"))?;
+            let of = || format!("the value of header \"{}\"", name.escape_ascii());
+            let value = text(value, of)?;
+            let value = encode(&value, of)?;
+            self.response.field(&name, &value).map_err(|bad| refuse(bad, &name, &value))?;
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    /// A body, or the end of one, needs a head.
+    pub fn must_be_started(&self) -> PyResult<()> {
+        if self.started {
+            return Ok(());
+        }
+        Err(PyAssertionError::new_err("the application did not call start_response() before its body"))
+    }
+
+    /// The whole body has so many bytes, none of which was sent.
+    pub fn length(&mut self, length: usize) {
+        // After write(), part of it was.
+        if !self.response.is_committed() {
+            self.response.length(length as u64);
+        }
+    }
+
+    /// Sends one item of the application's iterable, which may be none.
+    pub fn item(&mut self, item: Option<&Bound<'_, PyBytes>>) -> PyResult<Result<(), Gone>> {
+        self.response.count_switch();
+        match item {
+            Some(bytes) => self.send(bytes),
+            None => Ok(Ok(())),
+        }
+    }
+
+    /// Sends a piece of the body. An empty one is nothing: it does not even send the head. Lets others run where
+    /// sending takes a while.
+    pub fn send(&mut self, piece: &Bound<'_, PyBytes>) -> PyResult<Result<(), Gone>> {
+        self.must_be_started()?;
+        let (py, response, mut bytes) = (piece.py(), &mut *self.response, piece.as_bytes());
+        let mut send = || {
+            while !bytes.is_empty() {
+                let taken = if bytes.len() < LARGE_BYTES {
+                    response.write(bytes)?
+                } else {
+                    py.detach(|| response.write(bytes))?
+                };
+                bytes = &bytes[taken..];
+                if !bytes.is_empty() {
+                    py.detach(|| response.wait_for_room())?;
+                }
+            }
+            Ok(())
+        };
+        let sent = send();
+        self.gone |= sent.is_err();
+        Ok(sent)
+    }
+
+    /// The application failed.
+    pub fn fail(&mut self) {
+        self.response.fail();
+    }
+}
+
+fn text<'a, 'py>(object: Borrowed<'a, 'py, PyAny>, what: impl Fn() -> String) -> PyResult<Borrowed<'a, 'py, PyString>> {
+    object.cast::<PyString>().map_err(|_| {
+        let kind = trouble::kind(&object);
+        PyTypeError::new_err(format!("{} must be a str, not {kind}", what()))
+    })
+}
+
+fn encode<'a>(text: &Borrowed<'a, '_, PyString>, what: impl Fn() -> String) -> PyResult<ffi::Latin1<'a>> {
+    ffi::latin1_of(*text).map_err(|error| {
+        let told = PyValueError::new_err(format!("{} is not latin-1", what()));
+        told.set_cause(text.py(), Some(error));
+        told
+    })
+}
+
+/// What the protocol refuses, as an exception that names it.
+fn refuse(bad: BadResponse, name: &[u8], value: &[u8]) -> PyErr {
+    let (name, value) = (name.escape_ascii(), value.escape_ascii());
+    let why = match bad {
+        BadResponse::Status => format!("the status \"{name}\" is not three digits, a space and a reason"),
+        BadResponse::FieldName => format!("the header name \"{name}\" is no token"),
+        BadResponse::FieldValue => format!("the value of header \"{name}\" holds CR, LF or NUL: \"{value}\""),
+        BadResponse::HopByHop => format!("the header \"{name}\" is hop-by-hop: it is the server's"),
+        BadResponse::ContentLength => {
+            format!("the header \"{name}\" is no number, or was given twice with different values: \"{value}\"")
+        }
+    };
+    PyValueError::new_err(why)
+}

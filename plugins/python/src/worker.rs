@@ -1,0 +1,85 @@
+//! A worker, from its birth to its end: the engine serves, this is what comes before and after.
+
+use std::os::fd::AsFd;
+
+use pyo3::prelude::*;
+use ruwsgi_contract::message::{FromWorker, Message};
+use ruwsgi_sys::channel::Channel;
+use ruwsgi_sys::{listen, process, title};
+use ruwsgi_wire::PROTOCOLS;
+use ruwsgi_worker::{Listener, Setup};
+
+use crate::environ::Concurrency;
+use crate::load;
+use crate::wsgi::Wsgi;
+use crate::zygote::{Failure, Zygote};
+
+/// Which worker this is.
+#[derive(Clone, Copy, Debug)]
+pub struct Seat {
+    /// Its number as people see it, from 1.
+    pub slot: u32,
+    /// Its seat on the scoreboard.
+    pub seat: usize,
+}
+
+/// Serves until the master has enough of it; the exit code.
+pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 {
+    process::set_name(&format!("ruwsgi-worker{}", seat.slot));
+    let _ = title::set_command_line(&format!("ruwsgi: worker {}", seat.slot));
+    // After the adoption, of which this worker is sure: until then the parent was the process between.
+    if process::die_with_parent().is_err() || process::parent_id() != zygote.master {
+        return 0;
+    }
+    let code = serve(py, zygote, channel, seat);
+    end_python(py);
+    code
+}
+
+/// What `python` does at its end (`Py_FinalizeEx`): waits for threads that are no daemons and for the work of executors,
+/// then runs what `atexit` knows. The interpreter is not taken apart: daemon threads still run in it. A thread that never
+/// ends is ended by the master's mercy.
+fn end_python(py: Python<'_>) {
+    for (module, function) in [("threading", "_shutdown"), ("atexit", "_run_exitfuncs")] {
+        if let Err(error) = py.import(module).and_then(|module| module.call_method0(function)) {
+            tracing::error!("{module}: {error}");
+        }
+    }
+}
+
+fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
+    let lazy = zygote.loads_lazily();
+    let Zygote { log, config, scoreboard, listeners, mut application, .. } = zygote;
+    if lazy {
+        match load::application(py, &config, &log) {
+            Ok(loaded) => application = loaded,
+            Err(Failure { code, reason }) => {
+                let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
+                return code;
+            }
+        }
+    }
+    let concurrency = Concurrency { threads: config.workers.threads > 1, processes: config.workers.processes > 1 };
+    let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
+        let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
+        // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
+        let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
+        Some(Listener { fd, exchange: protocol.exchange, port })
+    });
+    let setup = Setup {
+        config: &config,
+        listeners: listeners.collect(),
+        channel,
+        scoreboard: &scoreboard,
+        seat,
+        log: log.clone(),
+    };
+    let language = Wsgi { application, concurrency, slot, log };
+    match ruwsgi_worker::run(setup, &language) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("worker {slot} can't serve: {error}");
+            1
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! The zygote: the application is loaded once, then it only forks.
+//!
+//! Its life: the master's first message, the application, "ready", and a fork for each order until the master closes
+//! the channel. It has no threads of ours and never serves.
+
+use std::os::fd::OwnedFd;
+
+use pyo3::prelude::*;
+use ruwsgi_contract::message::{FromZygote, Message, ToZygote};
+use ruwsgi_contract::scoreboard::Scoreboard;
+use ruwsgi_log::Log;
+use ruwsgi_options::Config;
+use ruwsgi_sys::channel::{Channel, Received};
+use ruwsgi_sys::nix::sys::signal::Signal;
+use ruwsgi_sys::{clock, memory, notify, process, title};
+
+use crate::birth::{self, Born};
+use crate::load;
+use crate::stdio;
+use crate::trouble;
+use crate::worker::{self, Seat};
+
+/// What a zygote is, and what its workers inherit.
+pub struct Zygote {
+    pub master: i32,
+    pub log: Log,
+    pub config: Config,
+    pub scoreboard: Scoreboard,
+    pub listeners: Vec<OwnedFd>,
+    /// The application; `None` when there is none, or when each worker loads its own.
+    pub application: Option<Py<PyAny>>,
+}
+
+/// The application can't be loaded: what to tell, and the exit code that asks for.
+pub struct Failure {
+    pub code: u8,
+    pub reason: String,
+}
+
+/// Lives the life of the zygote, then that of each worker; the exit code.
+pub fn live(py: Python<'_>, fd: i32) -> u8 {
+    let channel = match Channel::inherited(fd) {
+        Ok(channel) => channel,
+        Err(_) => return 1,
+    };
+    let began_us = clock::monotonic_us();
+    let begun = Zygote::greet(&channel).and_then(|zygote| zygote.map(|zygote| zygote.load(py)).transpose());
+    let zygote = match begun {
+        Ok(Some(zygote)) => zygote,
+        Ok(None) => return 0,
+        Err(Failure { code, reason }) => {
+            let _ = channel.send(&FromZygote::Failed { code, reason }.encode(), &[]);
+            return code;
+        }
+    };
+    let load_ms = ((clock::monotonic_us() - began_us) / 1000) as u32;
+    let python = interpreter(py).unwrap_or_default();
+    if channel.send(&FromZygote::Ready { load_ms, python }.encode(), &[]).is_err() {
+        return 0;
+    }
+    zygote.fork_on_demand(py, channel)
+}
+
+impl Zygote {
+    /// Receives what the master sends first. `None`: there is no master any more.
+    fn greet(channel: &Channel) -> Result<Option<Self>, Failure> {
+        let broken = |why: &str| Failure { code: 1, reason: format!("the zygote can't start: {why}") };
+        let message = match channel.receive(true) {
+            Ok(Received::Message(message)) => message,
+            Ok(Received::Closed | Received::Nothing) => return Ok(None),
+            Err(error) => return Err(broken(&error.to_string())),
+        };
+        let Some(ToZygote::Hello { master, .. }) = ToZygote::decode(&message.bytes) else {
+            return Err(broken("the master did not greet"));
+        };
+        let mut fds = message.fds.into_iter();
+        let (Some(log), Some(config), Some(scoreboard)) = (fds.next(), fds.next(), fds.next()) else {
+            return Err(broken("descriptors are missing"));
+        };
+        let io = |error: std::io::Error| broken(&error.to_string());
+        let log = Log::received(log).map_err(io)?;
+        log.subscribe();
+        // The default hook writes to standard error, which may block.
+        std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
+        process::set_name("ruwsgi-zygote");
+        // A name is all that is lost where it can't be written.
+        let _ = title::set_command_line("ruwsgi: zygote");
+        // Signals go to whole groups (a service manager, a terminal); what they mean is the master's affair. A handler,
+        // because what is ignored stays ignored in the programs that an application starts.
+        let heard: &'static notify::Event = Box::leak(Box::new(notify::Event::new().map_err(io)?));
+        heard.raise_on(&[Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT]).map_err(io)?;
+        process::die_with_parent().map_err(io)?;
+        if process::parent_id() != master {
+            return Ok(None);
+        }
+        let directives = memory::read_sealed_file(config).map_err(io)?;
+        let directives = ruwsgi_options::decode(&directives).map_err(|error| broken(&error.to_string()))?;
+        // The master has told the notices.
+        let (config, _) = Config::interpret(directives).map_err(|error| broken(&error.to_string()))?;
+        let scoreboard = Scoreboard::open(scoreboard).map_err(io)?;
+        Ok(Some(Self { master, log, config, scoreboard, listeners: fds.collect(), application: None }))
+    }
+
+    /// Loads the application, unless the workers do, and makes the heap ready to be shared.
+    fn load(mut self, py: Python<'_>) -> Result<Self, Failure> {
+        stdio::buffer_lines(py);
+        load::add_paths(py, &self.config, &self.log);
+        if !self.loads_lazily() {
+            self.application = load::application(py, &self.config, &self.log)?;
+        }
+        if let Err(error) = freeze(py) {
+            trouble::tell(py, &self.log, &error);
+        }
+        Ok(self)
+    }
+
+    /// Each worker loads the application.
+    pub fn loads_lazily(&self) -> bool {
+        self.config.workers.lazy_apps || self.config.workers.lazy
+    }
+
+    /// Forks a worker whenever the master says so. The worker comes back from here too, with its exit code.
+    fn fork_on_demand(self, py: Python<'_>, channel: Channel) -> u8 {
+        let mut first = true;
+        loop {
+            let mut message = match py.detach(|| channel.receive(true)) {
+                Ok(Received::Message(message)) => message,
+                Ok(Received::Nothing) => continue,
+                // The master has no use for this zygote any more, or is gone.
+                Ok(Received::Closed) | Err(_) => return 0,
+            };
+            let order = ToZygote::decode(&message.bytes);
+            let (Some(ToZygote::Spawn { slot, seat, .. }), Some(worker)) = (order, message.fds.pop()) else {
+                tracing::warn!("the master sent a message that this zygote does not know");
+                continue;
+            };
+            if std::mem::take(&mut first)
+                && let Err(error) = warn_of_threads(py)
+            {
+                trouble::tell(py, &self.log, &error);
+            }
+            let worker = Channel::from_fd(worker);
+            match birth::fork(py, &worker) {
+                Ok(Born::Zygote) => {}
+                Ok(Born::Worker) => {
+                    drop(channel);
+                    self.log.forget();
+                    return worker::live(py, self, worker, Seat { slot, seat: seat as usize });
+                }
+                Err(error) => tracing::error!("worker {slot} can't be forked: {error}"),
+            }
+        }
+    }
+}
+
+/// `CPython 3.11.7, /srv/venv/bin/python`
+fn interpreter(py: Python<'_>) -> PyResult<String> {
+    let sys = py.import("sys")?;
+    let version = sys.getattr("version")?.to_string();
+    let number = version.split_whitespace().next().unwrap_or("?").to_owned();
+    Ok(format!("CPython {number}, {}", sys.getattr("executable")?))
+}
+
+/// What is alive now lives as long as the process: the collector need not write into it, so that the workers share it.
+fn freeze(py: Python<'_>) -> PyResult<()> {
+    let gc = py.import("gc")?;
+    gc.call_method0("collect")?;
+    gc.call_method0("freeze").map(drop)
+}
+
+/// Threads that the application started while it was loaded stay behind in the zygote.
+fn warn_of_threads(py: Python<'_>) -> PyResult<()> {
+    if process::thread_count() <= 1 {
+        return Ok(());
+    }
+    let mut names = Vec::new();
+    for thread in py.import("threading")?.call_method0("enumerate")?.try_iter()? {
+        let name = thread?.getattr("name")?.to_string();
+        if name != "MainThread" {
+            names.push(name);
+        }
+    }
+    let names = if names.is_empty() { "not Python's".to_owned() } else { names.join(", ") };
+    tracing::warn!(
+        "threads that were started while the application was loaded ({names}) do not exist in the workers: \
+         start them after the fork (os.register_at_fork) or set lazy-apps"
+    );
+    Ok(())
+}

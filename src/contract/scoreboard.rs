@@ -1,0 +1,249 @@
+//! What the workers of one generation tell everybody without a message: shared words, one block a seat.
+//!
+//! A worker writes its own seat, the master reads all of them and believes nothing: every number is bounded before
+//! use, every text is checked. A seat is a place of the generation, `processes` and a few more for replacements.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use ruwsgi_sys::memory::SharedWords;
+
+const MAGIC: u64 = 0x7275_7773_6769_0001;
+/// Words before the first seat: magic, seats, cores, total requests; one cache line.
+const HEADER: usize = 8;
+/// Words of a seat before its cores; one cache line.
+const SEAT: usize = 8;
+/// Words of a core.
+const CORE: usize = 32;
+/// Words of a core before its text.
+const CORE_HEADER: usize = 4;
+/// The longest description of a request, in bytes.
+pub const TEXT_BYTES: usize = (CORE - CORE_HEADER) * 8;
+
+/// The scoreboard of one generation.
+pub struct Scoreboard {
+    area: SharedWords,
+    seats: usize,
+    cores: usize,
+}
+
+/// One worker's part.
+#[derive(Clone, Copy)]
+pub struct Seat<'s> {
+    words: &'s [AtomicU64],
+    total: &'s AtomicU64,
+    cores: usize,
+}
+
+/// The part of one core of a worker.
+#[derive(Clone, Copy)]
+pub struct CoreSeat<'s> {
+    words: &'s [AtomicU64],
+}
+
+/// What a core is doing, as the master reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Activity {
+    /// When the request began, by `clock::coarse_ms`; 0 if nobody measures.
+    pub since_ms: u64,
+    /// When it must be over, by `clock::coarse_ms`; 0 for never.
+    pub deadline_ms: u64,
+    /// `ADDR - METHOD URI`, control characters replaced.
+    pub request: String,
+}
+
+impl Scoreboard {
+    /// A new one, for so many seats with so many cores each.
+    pub fn create(seats: usize, cores: usize) -> io::Result<Self> {
+        let area = SharedWords::create(HEADER + seats * (SEAT + cores * CORE))?;
+        for (word, value) in [MAGIC, seats as u64, cores as u64].into_iter().enumerate() {
+            area.words()[word].store(value, Relaxed);
+        }
+        Ok(Self { area, seats, cores })
+    }
+
+    /// The one that the master sent. Its numbers are the master's, which this side trusts.
+    pub fn open(file: OwnedFd) -> io::Result<Self> {
+        let area = SharedWords::open(file)?;
+        let header = |word: usize| area.words().get(word).map_or(0, |value| value.load(Relaxed)) as usize;
+        let (seats, cores) = (header(1), header(2));
+        if header(0) != MAGIC as usize || area.words().len() < HEADER + seats * (SEAT + cores * CORE) {
+            return Err(io::Error::other("this is no scoreboard of ours"));
+        }
+        Ok(Self { area, seats, cores })
+    }
+
+    /// The descriptor to send.
+    #[must_use]
+    pub fn file(&self) -> BorrowedFd<'_> {
+        self.area.file()
+    }
+
+    /// How many seats there are.
+    #[must_use]
+    pub fn seats(&self) -> usize {
+        self.seats
+    }
+
+    /// One seat.
+    ///
+    /// # Panics
+    /// If there is no such seat.
+    #[must_use]
+    pub fn seat(&self, seat: usize) -> Seat<'_> {
+        assert!(seat < self.seats, "seat {seat} of {}", self.seats);
+        let size = SEAT + self.cores * CORE;
+        let start = HEADER + seat * size;
+        let words = self.area.words();
+        Seat { words: &words[start..start + size], total: &words[3], cores: self.cores }
+    }
+
+    /// Requests answered by all workers of this generation, where they count (`log` needs it).
+    #[must_use]
+    pub fn total_requests(&self) -> u64 {
+        self.area.words()[3].load(Relaxed)
+    }
+}
+
+impl<'s> Seat<'s> {
+    /// Makes the seat ready for its next worker (the master, before the fork).
+    pub fn clear(&self) {
+        for word in self.words {
+            word.store(0, Relaxed);
+        }
+    }
+
+    /// Counts one answered request: this worker's number of it. `instance`: count it for the generation too and give
+    /// that number back as well.
+    pub fn count_request(&self, instance: bool) -> (u64, u64) {
+        let own = self.words[0].fetch_add(1, Relaxed) + 1;
+        (own, if instance { self.total.fetch_add(1, Relaxed) + 1 } else { 0 })
+    }
+
+    /// Requests answered by this worker.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.words[0].load(Relaxed)
+    }
+
+    /// One core.
+    ///
+    /// # Panics
+    /// If there is no such core.
+    #[must_use]
+    pub fn core(&self, core: usize) -> CoreSeat<'s> {
+        assert!(core < self.cores, "core {core} of {}", self.cores);
+        let start = SEAT + core * CORE;
+        CoreSeat { words: &self.words[start..start + CORE] }
+    }
+
+    /// How many requests are inside the application.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        (0..self.cores).filter(|core| self.core(*core).words[0].load(Relaxed) % 2 == 1).count()
+    }
+
+    /// Requests that are past their deadline.
+    #[must_use]
+    pub fn overdue(&self, now_ms: u64) -> Vec<(usize, Activity)> {
+        let overdue = |activity: &Activity| activity.deadline_ms != 0 && activity.deadline_ms <= now_ms;
+        (0..self.cores).filter_map(|core| Some((core, self.core(core).activity().filter(overdue)?))).collect()
+    }
+}
+
+impl CoreSeat<'_> {
+    /// A request goes into the application. The counter is odd while it is there.
+    pub fn enter(&self) {
+        self.words[0].store(self.words[0].load(Relaxed) | 1, Release);
+    }
+
+    /// The request is out again.
+    pub fn leave(&self) {
+        let epoch = self.words[0].load(Relaxed);
+        self.words[2].store(0, Relaxed);
+        self.words[0].store((epoch | 1).wrapping_add(1), Release);
+    }
+
+    /// Says what the request is, before [`enter`](Self::enter): only where somebody asks (a deadline, statistics).
+    /// `parts` are put together, and cut at [`TEXT_BYTES`].
+    pub fn describe(&self, since_ms: u64, deadline_ms: u64, parts: &[&[u8]]) {
+        self.words[1].store(since_ms, Relaxed);
+        let mut text = [0; TEXT_BYTES];
+        let mut length = 0;
+        for part in parts {
+            let fits = part.len().min(TEXT_BYTES - length);
+            text[length..length + fits].copy_from_slice(&part[..fits]);
+            length += fits;
+        }
+        self.words[3].store(length as u64, Relaxed);
+        for (word, bytes) in self.words[CORE_HEADER..].iter().zip(text[..length].chunks(8)) {
+            let mut eight = [0; 8];
+            eight[..bytes.len()].copy_from_slice(bytes);
+            word.store(u64::from_le_bytes(eight), Relaxed);
+        }
+        self.words[2].store(deadline_ms, Relaxed);
+    }
+
+    /// What the core does now; `None` when it is idle.
+    #[must_use]
+    pub fn activity(&self) -> Option<Activity> {
+        let epoch = self.words[0].load(Acquire);
+        if epoch.is_multiple_of(2) {
+            return None;
+        }
+        let length = (self.words[3].load(Relaxed) as usize).min(TEXT_BYTES);
+        let bytes: Vec<u8> =
+            self.words[CORE_HEADER..].iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        let activity = Activity {
+            since_ms: self.words[1].load(Relaxed),
+            deadline_ms: self.words[2].load(Relaxed),
+            request: text.chars().map(|c| if c.is_control() { '?' } else { c }).collect(),
+        };
+        // A request that ended meanwhile may have left half of another's text: it is no longer that request.
+        (self.words[0].load(Acquire) == epoch).then_some(activity)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seat_tells_what_its_cores_do() {
+        let here = Scoreboard::create(3, 2).unwrap();
+        let there = Scoreboard::open(here.file().try_clone_to_owned().unwrap()).unwrap();
+        let core = here.seat(2).core(1);
+        assert_eq!(there.seat(2).core(1).activity(), None);
+        core.describe(5, 100, &[b"127.0.0.1", b" - GET /\x1b[2J"]);
+        core.enter();
+        assert_eq!(there.seat(2).in_flight(), 1);
+        assert_eq!(there.seat(2).overdue(99), vec![]);
+        let overdue = there.seat(2).overdue(100);
+        assert_eq!(overdue.len(), 1);
+        assert_eq!((overdue[0].0, overdue[0].1.request.as_str()), (1, "127.0.0.1 - GET /?[2J"));
+        core.leave();
+        assert_eq!((there.seat(2).in_flight(), there.seat(2).overdue(100).len()), (0, 0));
+        assert_eq!(here.seat(0).count_request(true), (1, 1));
+        assert_eq!(there.seat(1).count_request(true), (1, 2));
+        assert_eq!(here.total_requests(), 2);
+    }
+
+    #[test]
+    fn whatever_a_worker_writes_the_master_can_read() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        for seed in 0..1000_u64 {
+            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            for word in board.seat(0).words {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                word.store(state, Relaxed);
+            }
+            let _ = board.seat(0).overdue(u64::MAX);
+            assert!(board.seat(0).in_flight() <= 1);
+        }
+    }
+}

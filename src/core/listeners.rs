@@ -1,0 +1,295 @@
+//! The listening sockets: from what was said to what is bound. They belong to the master and outlive generations: each
+//! is closed, and its file removed, when the last generation that listens on it is gone.
+
+mod address;
+
+use std::cell::Cell;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use ruwsgi_options::{Config, Listener};
+use ruwsgi_sys::listen::{self, Place as Seen};
+
+use self::address::Address;
+use crate::{Place, why};
+
+/// The queue of a listening socket where nobody says how long.
+const BACKLOG: u32 = 1024;
+/// The mode of a unix socket where nobody says another: who is allowed in is in its group.
+const MODE: u32 = 0o660;
+
+/// A listening socket.
+pub(crate) struct Bound {
+    fd: OwnedFd,
+    key: Key,
+    /// `http-socket on 127.0.0.1:8080`
+    shown: String,
+    backlog: Cell<u32>,
+    file: Option<(PathBuf, (u64, u64))>,
+    /// Its file goes with it. Until the instance has started, it does in any case.
+    vacuum: Cell<bool>,
+}
+
+/// By what a reload knows it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Key {
+    protocol: &'static str,
+    address: Address,
+}
+
+/// The sockets of a configuration, on the way to be bound.
+pub(crate) struct Listeners<'c> {
+    config: &'c Config,
+    backlog: u32,
+    wanted: Vec<(&'c Listener, Address, Option<Rc<Bound>>)>,
+}
+
+impl<'c> Listeners<'c> {
+    /// Reads the addresses, and takes over those of `former` that are still wanted.
+    pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
+        let mut wanted = Vec::new();
+        for listener in config.listeners() {
+            let address = Address::parse(&listener.address)
+                .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
+            wanted.push((listener, address, None));
+        }
+        if wanted.is_empty() {
+            return Err("nothing to listen on: say http-socket = ADDRESS (or http, http11-socket)".to_owned());
+        }
+        let mut this = Self { config, backlog: backlog(config), wanted };
+        for (listener, address, bound) in &mut this.wanted {
+            let key = key(listener, address);
+            *bound = former.iter().find(|one| one.key == key).cloned();
+        }
+        Ok(this)
+    }
+
+    /// Binds those that may need root.
+    pub(crate) fn bind_inet(&mut self) -> Result<(), String> {
+        self.bind_where(|address| matches!(address, Address::Inet { .. }))
+    }
+
+    /// Binds those that belong to whom we have become.
+    pub(crate) fn bind_unix(&mut self) -> Result<(), String> {
+        self.bind_where(|address| !matches!(address, Address::Inet { .. }))
+    }
+
+    /// All of them, in the order in which they were said.
+    pub(crate) fn open(self) -> Vec<Rc<Bound>> {
+        self.wanted.into_iter().filter_map(|(.., bound)| bound).collect()
+    }
+
+    fn bind_where(&mut self, which: impl Fn(&Address) -> bool) -> Result<(), String> {
+        for index in 0..self.wanted.len() {
+            let (listener, address, bound) = &self.wanted[index];
+            if !which(address) {
+                continue;
+            }
+            let done = match bound {
+                Some(bound) => bound.lengthen(self.backlog),
+                None => self.bind(listener, address).map(|new| self.wanted[index].2 = Some(Rc::new(new))),
+            };
+            if let Err(why) = done {
+                let (listener, ..) = &self.wanted[index];
+                return Err(format!("{}: {} {why} ({})", listener.option, listener.address, listener.origin));
+            }
+        }
+        Ok(())
+    }
+
+    fn bind(&self, listener: &Listener, address: &Address) -> Result<Bound, String> {
+        let (fd, place, file) = match address {
+            Address::Inet { .. } => {
+                let wanted = address.resolve()?;
+                let fd = listen::tcp(wanted, self.leaves_v4(wanted)).map_err(|error| in_words(&error))?;
+                let place = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
+                (fd, place.to_string(), None)
+            }
+            Address::Abstract(name) => {
+                let fd = listen::abstract_unix(name).map_err(|error| in_words(&error))?;
+                (fd, listener.address.clone(), None)
+            }
+            Address::Unix(path) => {
+                let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
+                let fd = self.bind_file(&path)?;
+                let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
+                (fd, listener.address.clone(), Some((path, identity)))
+            }
+        };
+        let bound = Bound {
+            fd,
+            key: key(listener, address),
+            shown: format!("{} on {place}", listener.option),
+            backlog: Cell::new(self.backlog),
+            file,
+            vacuum: Cell::new(true),
+        };
+        listen::listen(bound.fd.as_fd(), self.backlog).map_err(|error| in_words(&error))?;
+        tracing::info!("{} (backlog {})", bound.shown, self.backlog);
+        Ok(bound)
+    }
+
+    fn bind_file(&self, path: &Path) -> Result<OwnedFd, String> {
+        match listen::look(path) {
+            Ok(Seen::Free) => {}
+            Ok(Seen::Stale) => {
+                std::fs::remove_file(path).map_err(|error| format!("is stale and stays: {}", why(&error)))?;
+            }
+            Ok(Seen::Live) => return Err("is in use: another server listens on it".to_owned()),
+            Ok(Seen::Taken) => return Err("is there already, and is no socket".to_owned()),
+            Err(error) => return Err(format!("can't be looked at: {}", why(&error))),
+        }
+        let mode = match (self.config.sockets.chmod_socket, self.config.process.umask) {
+            (Some(mode), _) => mode,
+            // Somebody has thought about modes: what uWSGI makes of it.
+            (None, Some(umask)) => 0o777 & !umask,
+            (None, None) => MODE,
+        };
+        listen::unix(path, mode).map_err(|error| in_words(&error))
+    }
+
+    /// An IPv6 socket takes IPv4 too (as uWSGI's does), unless another one here wants that port for IPv4.
+    fn leaves_v4(&self, v6: SocketAddr) -> bool {
+        let others = self.wanted.iter().filter_map(|(_, address, _)| address.resolve().ok());
+        v6.port() != 0 && others.into_iter().any(|other| other.is_ipv4() && other.port() == v6.port())
+    }
+}
+
+impl Bound {
+    /// From now on its file goes with it only if the configuration says so.
+    pub(crate) fn set_vacuum(&self, vacuum: bool) {
+        self.vacuum.set(vacuum);
+    }
+
+    fn lengthen(&self, backlog: u32) -> Result<(), String> {
+        if self.backlog.replace(backlog) == backlog {
+            return Ok(());
+        }
+        tracing::info!("{} (backlog {backlog})", self.shown);
+        listen::listen(self.fd.as_fd(), backlog).map_err(|error| in_words(&error))
+    }
+}
+
+impl AsFd for Bound {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let Some((path, identity)) = self.file.take() else { return };
+        // Only our own file: another instance may have taken the place meanwhile.
+        if self.vacuum.get() && listen::file_identity(&path) == Some(identity) {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn key(listener: &Listener, address: &Address) -> Key {
+    let address = match address {
+        Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        other => other.clone(),
+    };
+    Key { protocol: listener.protocol, address }
+}
+
+fn backlog(config: &Config) -> u32 {
+    let most = listen::somaxconn();
+    match config.sockets.listen {
+        Some(asked) if asked > most => {
+            let place = Place(config, "listen");
+            tracing::warn!("listen: {asked} is more than net.core.somaxconn allows: {most} is used{place}");
+            most
+        }
+        Some(asked) => asked,
+        None => BACKLOG.min(most),
+    }
+}
+
+fn in_words(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "is in use: another server listens on it".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "is no address of this machine".to_owned(),
+        io::ErrorKind::PermissionDenied => "can't be bound: permission denied".to_owned(),
+        _ => format!("can't be bound: {}", why(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruwsgi_options::{Directive, Origin};
+
+    fn config(lines: &[(&str, &str)]) -> Config {
+        let directive = |(index, (name, value)): (usize, &(&str, &str))| Directive {
+            name: (*name).to_owned(),
+            value: Some((*value).to_owned()),
+            origin: Origin::File { path: "app.ini".into(), line: index as u32 + 1 },
+        };
+        Config::interpret(lines.iter().enumerate().map(directive).collect()).unwrap().0
+    }
+
+    fn open(config: &Config, former: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, String> {
+        let mut listeners = Listeners::of(config, former)?;
+        listeners.bind_inet()?;
+        listeners.bind_unix()?;
+        Ok(listeners.open())
+    }
+
+    #[test]
+    fn a_reload_keeps_what_is_still_wanted_and_lets_the_rest_go() {
+        let path = std::env::temp_dir().join(format!("ruwsgi-keep-{}.sock", std::process::id()));
+        let text = path.to_str().unwrap();
+        let first = open(&config(&[("http-socket", "127.0.0.1:0"), ("http-socket", text)]), &[]).unwrap();
+        let second = open(&config(&[("http-socket", text), ("http-socket", "127.0.0.1:00")]), &first).unwrap();
+        assert!(Rc::ptr_eq(&first[1], &second[0]));
+        assert!(Rc::ptr_eq(&first[0], &second[1]));
+        drop(first);
+        assert!(path.exists());
+        let third = open(&config(&[("http-socket", "127.0.0.1:0")]), &second).unwrap();
+        drop(second);
+        assert!(!path.exists());
+        assert_eq!(third.len(), 1);
+    }
+
+    #[test]
+    fn a_live_socket_is_never_taken_and_a_stale_one_is() {
+        let path = std::env::temp_dir().join(format!("ruwsgi-live-{}.sock", std::process::id()));
+        let config = config(&[("http-socket", path.to_str().unwrap())]);
+        let live = open(&config, &[]).unwrap();
+        let expected = format!("http-socket: {} is in use: another server listens on it (app.ini:1)", path.display());
+        assert_eq!(open(&config, &[]).err().unwrap(), expected);
+        assert!(path.exists());
+        live[0].set_vacuum(false);
+        drop(live);
+        assert!(path.exists());
+        drop(open(&config, &[]).unwrap());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_file_of_another_instance_is_left_alone() {
+        let path = std::env::temp_dir().join(format!("ruwsgi-other-{}.sock", std::process::id()));
+        let ours = open(&config(&[("http-socket", path.to_str().unwrap())]), &[]).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "").unwrap();
+        drop(ours);
+        assert!(path.exists());
+        std::fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn both_families_can_have_one_port() {
+        let free = listen::tcp("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let port = listen::local_address(free.as_fd()).unwrap().port();
+        drop(free);
+        let (v6, v4) = (format!("[::]:{port}"), format!(":{port}"));
+        assert_eq!(open(&config(&[("http-socket", &v6), ("http-socket", &v4)]), &[]).unwrap().len(), 2);
+        let error = open(&config(&[("http-socket", &v4), ("http", &v4)]), &[]).err().unwrap();
+        assert_eq!(error, format!("http: {v4} is in use: another server listens on it (app.ini:2)"));
+    }
+}

@@ -1,0 +1,62 @@
+//! The end of the instance: with mercy, at once, or because it could not begin.
+
+use super::generation::Zygote;
+use super::worker::{State, Worker};
+use super::{Event, Order, Plan};
+
+/// An end that is under way.
+#[derive(Debug)]
+pub(super) struct Stop {
+    code: u8,
+    reason: Option<String>,
+}
+
+impl Plan {
+    /// Every worker finishes what it has; whoever is not up holds no request and is killed.
+    pub(super) fn stop_gracefully(&mut self, in_flight: usize, by_term: bool) {
+        let hint = by_term && !std::mem::replace(&mut self.hinted, by_term);
+        let mercy_ms = self.settings().mercy_ms;
+        self.tell(Event::Stopping { in_flight, mercy_ms, hint });
+        self.stop = Some(Stop { code: 0, reason: None });
+        if let Some(loading) = self.candidate.take() {
+            self.abandon(loading);
+        }
+        for id in self.workers_where(Worker::stays) {
+            match self.workers[&id].state {
+                State::Up => self.drain(id, true),
+                _ => self.kill_worker(id),
+            }
+        }
+        for id in self.generations.keys().copied().collect::<Vec<_>>() {
+            self.end_zygote(id);
+        }
+    }
+
+    /// Everybody is killed.
+    pub(super) fn stop_now(&mut self) {
+        self.tell(Event::StoppingNow);
+        self.stop.get_or_insert(Stop { code: 0, reason: None });
+        self.candidate = None;
+        for id in self.workers_where(|_| true) {
+            self.kill_worker(id);
+        }
+        for id in self.generations.keys().copied().collect::<Vec<_>>() {
+            self.kill_zygote(id);
+        }
+    }
+
+    /// The instance could not begin.
+    pub(super) fn fail(&mut self, code: u8, reason: String) {
+        self.stop.get_or_insert(Stop { code, reason: Some(reason) });
+    }
+
+    /// When the last process is gone, so is the master.
+    pub(super) fn finish(&mut self) {
+        let all_gone = self.workers.is_empty() && self.generations.values().all(|it| it.zygote == Zygote::Gone);
+        if let Some(stop) = self.stop.as_mut().filter(|_| all_gone) {
+            self.over = true;
+            let (code, reason) = (stop.code, stop.reason.take());
+            self.orders.push(Order::Exit { code, reason });
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Reading the configuration again: what may change at a reload, and what asks for a restart.
+
+use std::fs::File;
+use std::rc::Rc;
+
+use ruwsgi_options::{Config, Request, Source, load};
+
+use crate::listeners::{Bound, Listeners};
+use crate::start::change_folder;
+use crate::{Place, why};
+
+/// An option's value.
+type Value = fn(&Config) -> Option<&str>;
+
+/// What a reload can't change: the privileges are gone, and the pidfile was written with them.
+const FIXED: [(&str, Value); 3] = [
+    ("uid", |config| config.process.uid.as_deref()),
+    ("gid", |config| config.process.gid.as_deref()),
+    ("pidfile", |config| config.process.pidfile.as_deref()),
+];
+
+/// Reads the configuration again and binds what is new in it. Nothing has changed where this fails.
+pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Result<(Config, Vec<Rc<Bound>>), String> {
+    let loaded = match load(source) {
+        Ok(Request::Run(loaded)) => loaded,
+        // The command line is the same as at the start: it still asks to run.
+        Ok(_) => return Err("there is nothing to run any more".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = loaded.config;
+    if let Some(refusal) = needs_restart(now, &config) {
+        return Err(refusal);
+    }
+    let here = File::open(".").ok();
+    let listeners = renew(source, now, &config, bound);
+    if let (Err(_), Some(here)) = (&listeners, here) {
+        // Back to where the generation that goes on was started.
+        let _ = ruwsgi_sys::process::enter_folder(&here);
+    }
+    Ok((config, listeners?))
+}
+
+fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, String> {
+    if now.process.chdir.is_some() && new.process.chdir.is_none() {
+        let failed = |error| format!("{} can't be entered: {}", source.cwd.display(), why(&error));
+        std::env::set_current_dir(&source.cwd).map_err(failed)?;
+    }
+    change_folder(new, source)?;
+    let mut listeners = Listeners::of(new, bound)?;
+    listeners.bind_inet()?;
+    listeners.bind_unix()?;
+    Ok(listeners.open())
+}
+
+fn needs_restart(now: &Config, new: &Config) -> Option<String> {
+    let changed = FIXED.iter().find(|(_, value)| value(now) != value(new));
+    changed.map(|(option, value)| {
+        let (now, then) = (value(now).unwrap_or("(not set)"), value(new).unwrap_or("(not set)"));
+        format!("{option}: from {now} to {then}: restart needed{}", Place(new, option))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ruwsgi_options::{Directive, Origin};
+
+    fn config(name: &str, value: &str) -> Config {
+        let origin = Origin::File { path: "app.ini".into(), line: 7 };
+        Config::interpret(vec![Directive { name: name.into(), value: Some(value.into()), origin }]).unwrap().0
+    }
+
+    #[test]
+    fn what_can_t_change_is_refused_with_its_place() {
+        let (www, app) = (config("uid", "www"), config("uid", "app"));
+        assert_eq!(needs_restart(&www, &www), None);
+        let refusal = needs_restart(&www, &app).unwrap();
+        assert_eq!(refusal, "uid: from www to app: restart needed (app.ini:7)");
+        assert_eq!(needs_restart(&www, &config("gid", "x")).unwrap(), "uid: from www to (not set): restart needed");
+        assert_eq!(needs_restart(&config("processes", "2"), &config("processes", "3")), None);
+    }
+}

@@ -1,0 +1,88 @@
+//! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
+//! one line, and what the steps before it made is taken back by their own `Drop`.
+
+use std::path::Path;
+
+use ruwsgi_contract::VERSION;
+use ruwsgi_log::Log;
+use ruwsgi_options::{Config, Loaded, Source};
+use ruwsgi_sys::signal::Signals;
+use ruwsgi_sys::{listen, reap};
+
+use crate::listeners::Listeners;
+use crate::master::{First, Master};
+use crate::module::Module;
+use crate::pidfile::Pidfile;
+use crate::{Place, exit, privileges, python, why};
+
+/// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
+/// each reload.
+#[must_use]
+pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
+    // The last line that anybody reads is the reason.
+    match start(source, loaded, log).and_then(Master::run) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("{}", failure.reason);
+            failure.code
+        }
+    }
+}
+
+/// Why an instance ended that should not have.
+pub(crate) struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// One line.
+    pub reason: String,
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self { code: exit::FAILED, reason }
+    }
+}
+
+fn start(source: Source, loaded: Loaded, log: &Log) -> Result<Master, Failure> {
+    let config = loaded.config;
+    let threads = config.workers.threads.max(1);
+    let processes = config.workers.processes;
+    tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
+    let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
+    let module = Module::find()?;
+    if let Some(mask) = config.process.umask {
+        listen::set_umask(mask);
+    }
+    let mut listeners = Listeners::of(&config, &[])?;
+    listeners.bind_inet()?;
+    let pidfile = pidfile(&config)?;
+    privileges::drop_root(&config)?;
+    change_folder(&config, &source)?;
+    listeners.bind_unix()?;
+    let listeners = listeners.open();
+    // Looked for here, so that a broken venv is told before anything is forked.
+    let interpreter = python::find(&config, &source.env)?;
+    tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    let log = log.descriptor().map_err(|error| format!("the log has no descriptor: {error}"))?;
+    Ok(Master::new(First { source, config, listeners, module, pidfile, signals, log })?)
+}
+
+fn pidfile(config: &Config) -> Result<Option<Pidfile>, String> {
+    let Some(path) = &config.process.pidfile else { return Ok(None) };
+    let place = Place(config, "pidfile");
+    let written = Pidfile::write(Path::new(path));
+    written.map(Some).map_err(|error| format!("pidfile: cannot write {path}: {}{place}", why(&error)))
+}
+
+/// Goes where `chdir` says, always from where the start was: a reload finds what a link leads to now.
+pub(crate) fn change_folder(config: &Config, source: &Source) -> Result<(), String> {
+    let Some(folder) = &config.process.chdir else { return Ok(()) };
+    let place = Place(config, "chdir");
+    let entered = std::env::set_current_dir(source.cwd.join(folder));
+    entered.map_err(|error| format!("chdir: {folder} can't be entered: {}{place}", why(&error)))
+}

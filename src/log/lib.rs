@@ -1,0 +1,156 @@
+//! Lines to a log that never blocks: the life events of every process and the request lines of the workers.
+//!
+//! A line is put behind those that wait, and what waits is written when somebody flushes. A full pipe, a dead reader or
+//! a full disk keeps lines waiting up to a bound; what comes after is dropped and counted, and the count is told as soon
+//! as the log can be written again. Nobody ever waits here.
+
+#![forbid(unsafe_code)]
+
+mod subscriber;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use ruwsgi_sys::sink::SinkFd;
+
+/// How many bytes may wait for a log that can't be written.
+pub const WAITING_BYTES: usize = 256 * 1024;
+
+/// The log of this process; a clone is the same log.
+#[derive(Clone, Debug)]
+pub struct Log(Arc<Mutex<Sink>>);
+
+#[derive(Debug)]
+struct Sink {
+    fd: SinkFd,
+    waiting: Vec<u8>,
+    dropped: u64,
+}
+
+impl Log {
+    /// To standard error, as it is now.
+    pub fn stderr() -> io::Result<Self> {
+        Ok(Self::new(SinkFd::open(io::stderr().as_fd())?))
+    }
+
+    /// To a descriptor that the master has opened and sent.
+    pub fn received(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self::new(SinkFd::received(fd)?))
+    }
+
+    fn new(fd: SinkFd) -> Self {
+        Self(Arc::new(Mutex::new(Sink { fd, waiting: Vec::new(), dropped: 0 })))
+    }
+
+    /// The descriptor, to send to another process.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        self.lock().fd.as_fd().try_clone_to_owned()
+    }
+
+    /// Makes `tracing`'s events of this process lines of this log: information as it is, others behind `warning: ` or
+    /// `error: `. Each is flushed at once. Only the first call of a process counts.
+    pub fn subscribe(&self) {
+        let _ = tracing::subscriber::set_global_default(subscriber::Lines(self.clone()));
+    }
+
+    /// Puts a line behind those that wait; `line` ends with a newline.
+    pub fn push(&self, line: &[u8]) {
+        self.lock().push(line);
+    }
+
+    /// Writes what waits, as far as it goes. `true`: nothing waits any more.
+    pub fn flush(&self) -> bool {
+        self.lock().flush()
+    }
+
+    /// Puts a line behind those that wait, and flushes.
+    pub fn say(&self, line: &[u8]) {
+        let mut sink = self.lock();
+        sink.push(line);
+        sink.flush();
+    }
+
+    /// Forgets what waits: in a child after a fork, since the parent still has those lines.
+    pub fn forget(&self) {
+        let mut sink = self.lock();
+        sink.waiting.clear();
+        sink.dropped = 0;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Sink> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Sink {
+    fn push(&mut self, line: &[u8]) {
+        if self.dropped > 0 || self.waiting.len() + line.len() > WAITING_BYTES {
+            self.dropped += 1;
+        } else {
+            self.waiting.extend_from_slice(line);
+        }
+    }
+
+    fn flush(&mut self) -> bool {
+        while !self.waiting.is_empty() {
+            match self.fd.write(&self.waiting) {
+                Ok(written) => drop(self.waiting.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Full, or broken: the lines wait for a better time.
+                Err(_) => return false,
+            }
+            if self.waiting.is_empty() && self.dropped > 0 {
+                let told =
+                    format!("warning: {} log lines were lost while the log could not be written\n", self.dropped);
+                self.dropped = 0;
+                self.waiting.extend_from_slice(told.as_bytes());
+            }
+        }
+        self.waiting.shrink_to(16 * 1024);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_full_pipe_never_blocks_and_the_loss_is_told() {
+        let (read, write) = ruwsgi_sys::process::pipe().unwrap();
+        let log = Log::new(SinkFd::open(write.as_fd()).unwrap());
+        let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+        for _ in 0..10_000 {
+            log.push(&line);
+            log.flush();
+        }
+        assert!(!log.flush());
+        drop(write);
+        let mut pipe = std::fs::File::from(read);
+        let mut text = Vec::new();
+        let mut part = vec![0; 1 << 20];
+        while !log.flush() {
+            let got = pipe.read(&mut part).unwrap();
+            text.extend_from_slice(&part[..got]);
+        }
+        drop(log);
+        pipe.read_to_end(&mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let whole = text.lines().filter(|line| line.len() == 99).count();
+        let told = text.lines().last().unwrap();
+        assert_eq!(told, format!("warning: {} log lines were lost while the log could not be written", 10_000 - whole));
+        assert_eq!(text.lines().count(), whole + 1);
+    }
+
+    #[test]
+    fn a_reader_that_is_gone_is_no_panic() {
+        let (read, write) = ruwsgi_sys::process::pipe().unwrap();
+        let log = Log::new(SinkFd::open(write.as_fd()).unwrap());
+        drop(read);
+        log.say(b"nobody reads this\n");
+        assert!(!log.flush());
+    }
+}

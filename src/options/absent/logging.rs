@@ -1,0 +1,61 @@
+//! Logs, alarms, statistics and metrics.
+//!
+//! Read by `known`; how a row is written is told in the parent module.
+
+use super::{Topic, degrades, exposes, harmless};
+
+pub const TOPICS: &[Topic] = &[
+    exposes("nothing listens at this address", "stats= stats-server= snmp?"),
+    exposes("the statistics are not protected", "snmp-community="),
+    degrades(
+        "the log goes to standard error",
+        "\
+         logto= logto2= log-syslog? log-socket= req-logger= logger-req= logger= log-route= log-req-route= \
+         log-zeromq= worker-logger= worker-logger-req=",
+    ),
+    degrades(
+        "request lines keep their usual format",
+        "log-format= logformat= logformat-strftime log-format-strftime log-micros log-x-forwarded-for",
+    ),
+    degrades(
+        "all lines are logged, as they are",
+        "\
+         log-encoder= log-req-encoder= log-drain= log-filter= rsyslog-packet-size= rsyslog-split-messages \
+         worker-log-encoder= worker-log-req-encoder=",
+    ),
+    degrades("lines of the log have no such prefix", "logdate? log-date? log-prefix?"),
+    degrades("the log is not rotated, cut or reopened", "log-reopen log-truncate log-maxsize= log-backupname="),
+    degrades("there is no log file to change", "logfile-chown logfile-chmod="),
+    degrades(
+        "with disable-logging no request is logged, otherwise all",
+        "log-zero log-slow= log-4xx log-5xx log-big= log-sendfile= log-ioerror= notfound-log",
+    ),
+    degrades("lines do not show memory", "memory-report,m"),
+    degrades(
+        "nobody is alarmed",
+        "\
+         alarm-metric= alarm= alarm-cheap= alarm-freq= alarm-fd= alarm-segfault= segfault-alarm= alarm-backlog= \
+         backlog-alarm= lq-alarm= alarm-lq= alarm-listen-queue= listen-queue-alarm= log-alarm= alarm-log= \
+         not-log-alarm= not-alarm-log= alarm-msg-size=",
+    ),
+    degrades(
+        "there are no statistics to serve or send",
+        "\
+         stats-http stats-minified stats-min stats-push= stats-pusher-default-freq= stats-pushers-default-freq= \
+         stats-no-cores stats-no-metrics carbon= carbon-timeout= carbon-freq= carbon-id= carbon-no-workers \
+         carbon-max-retry= carbon-retry-delay= carbon-root= carbon-hostname-dots= carbon-name-resolve \
+         carbon-resolve-names carbon-idle-avg= carbon-use-metrics rrdtool= rrdtool-freq= rrdtool-lib= \
+         statsd-all-gauges statsd-no-workers",
+    ),
+    degrades(
+        "there are no metrics",
+        "\
+         enable-metrics metric= metric-threshold= metric-alarm= metrics-dir= metrics-dir-restore metric-dir= \
+         metric-dir-restore metrics-no-cores",
+    ),
+    degrades("time is the time of the system", "clock="),
+    harmless(
+        "the log never blocks a worker",
+        "threaded-logger log-master log-master-bufsize= log-master-stream log-master-req-stream",
+    ),
+];

@@ -1,0 +1,103 @@
+//! The process and what surrounds it: users, confinement, limits, actions, other programs.
+//!
+//! Read by `known`; how a row is written is told in the parent module.
+
+use super::{Topic, degrades, exposes, harmless, never};
+
+pub const TOPICS: &[Topic] = &[
+    never(
+        "this server runs on Linux, which has no FreeBSD jails",
+        "jail= jail-ip4= jail-ip6= jidfile= jid-file= jail2= libjail= jail-attach=",
+    ),
+    exposes(
+        "the server is not confined",
+        "\
+         chroot= pivot-root= pivot_root= cap= unshare= unshare2= setns-socket= setns-socket-skip= setns-skip= setns= \
+         setns-preopen jailed cgroup= cgroup-opt= cgroup-dir-mode= namespace= namespace-keep-mount= ns= \
+         namespace-net= ns-net=",
+    ),
+    exposes("this limit does not hold", "limit-as= limit-nproc="),
+    exposes("the server goes on as the user that started it", "immediate-uid= immediate-gid="),
+    exposes("the server keeps the other groups of its user", "no-initgroups"),
+    degrades("the server is not in this group", "add-gid="),
+    degrades("the master drops its privileges too", "master-as-root"),
+    degrades("privileges are dropped before the application is loaded", "drop-after-init drop-after-apps"),
+    degrades(
+        "processes are not forked once more",
+        "refork re-fork refork-as-root re-fork-as-root refork-post-jail re-fork-post-jail",
+    ),
+    exposes("a second instance is not held back", "flock= flock-wait= flock2= flock-wait2="),
+    exposes(
+        "this action does not run",
+        "\
+         hook-asap= hook-pre-jail= hook-post-jail= hook-in-jail= hook-as-root= hook-as-user= hook-as-user-atexit= \
+         hook-pre-app= hook-post-app= hook-post-fork= hook-accepting= hook-accepting1= hook-accepting-once= \
+         hook-accepting1-once= hook-master-start= hook-touch= hook-emperor-start= hook-emperor-stop= \
+         hook-emperor-reload= hook-emperor-lost= hook-as-vassal= hook-as-emperor= hook-as-mule= hook-as-gateway= \
+         hook-as-emperor-before-vassal= hook-as-emperor-setns= hook-as-on-config-vassal= hook-as-on-demand-vassal= \
+         hook-as-vassal-before-drop=",
+    ),
+    exposes(
+        "this command does not run",
+        "\
+         exec-asap= exec-pre-jail= exec-post-jail= exec-in-jail= exec-as-root= exec-as-user= exec-as-user-atexit= \
+         exec-pre-app= exec-post-app= exec-as-vassal= exec-as-emperor=",
+    ),
+    exposes(
+        "this function is not called",
+        "\
+         after-request-hook= after-request-call= call-asap= call-pre-jail= call-post-jail= call-in-jail= \
+         call-as-root= call-as-user= call-as-user-atexit= call-pre-app= call-post-app= call-as-vassal= \
+         call-as-vassal1= call-as-vassal3= call-as-emperor= call-as-emperor1= call-as-emperor2= call-as-emperor4=",
+    ),
+    exposes(
+        "this file system is not mounted",
+        "\
+         mount-asap= mount-pre-jail= mount-post-jail= mount-in-jail= mount-as-root= mount-as-vassal= \
+         mount-as-emperor=",
+    ),
+    exposes(
+        "this file system stays mounted",
+        "\
+         umount-asap= umount-pre-jail= umount-post-jail= umount-in-jail= umount-as-root= umount-as-vassal= \
+         umount-as-emperor=",
+    ),
+    exposes(
+        "this program is not started",
+        "\
+         privileged-binary-patch= unprivileged-binary-patch= privileged-binary-patch-arg= \
+         unprivileged-binary-patch-arg= worker-exec= worker-exec2= attach-daemon= attach-control-daemon= \
+         smart-attach-daemon= smart-attach-daemon2= legion-attach-daemon= legion-smart-attach-daemon= \
+         legion-smart-attach-daemon2= attach-daemon2=",
+    ),
+    exposes("this file is not written", "file-write="),
+    exposes("these variables are not set", "envdir= early-envdir= ienv="),
+    exposes("the application sees this variable", "unenv="),
+    exposes("the server stays in another directory", "force-cwd= chdir2="),
+    degrades(
+        "the start does not wait for it",
+        "\
+         wait-for-interface= wait-for-interface-timeout= wait-interface= wait-interface-timeout= wait-for-iface= \
+         wait-for-iface-timeout= wait-iface= wait-iface-timeout= wait-for-fs= wait-for-file= wait-for-dir= \
+         wait-for-mountpoint= wait-for-fs-timeout= wait-for-socket= wait-for-socket-timeout=",
+    ),
+    degrades("the server stays in the foreground and logs to standard error", "daemonize=,d daemonize2="),
+    degrades("this pidfile is not written", "pidfile2= safe-pidfile= safe-pidfile2="),
+    degrades(
+        "processes keep their names",
+        "procname-prefix= procname-prefix-spaced= procname-append= procname= procname-master=",
+    ),
+    degrades("the kernel decides by itself", "ksm? never-swap prio= cpu-affinity="),
+    degrades("the limit of open files stays as it is", "max-fd="),
+    degrades("daemons get no standard input", "daemons-honour-stdin"),
+    degrades("commands run in /bin/sh", "binsh="),
+    degrades("a reload runs the program that is running now", "binary-path="),
+    degrades("a crash leaves what the kernel leaves", "backtrace-depth= profiler= use-abort"),
+    degrades("a worker ends as a Python process does", "skip-atexit skip-atexit-teardown"),
+    degrades(
+        "the instance goes on when the mount is gone",
+        "check-mountpoint= mountpoint-check= check-mount= mount-check=",
+    ),
+    harmless("processes have telling names anyway", "auto-procname"),
+    harmless("it does nothing", "noop"),
+];

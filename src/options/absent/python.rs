@@ -1,0 +1,41 @@
+//! Python: other ways to load an application, and details of its interpreter.
+//!
+//! Read by `known`; how a row is written is told in the parent module.
+
+use super::{Topic, degrades, exposes, harmless, never};
+
+pub const TOPICS: &[Topic] = &[
+    exposes("this application is not loaded", "eval= pecan= paste= ini-paste= ini-paste-logged= python-raw="),
+    never("nothing makes such applications any more: make it a WSGI application", "web3= pump= wsgi-lite="),
+    exposes(
+        "this module is not imported",
+        "\
+         import= pyimport= py-import= python-import= shared-import= shared-pyimport= shared-py-import= \
+         shared-python-import= early-pyimport= early-python-import=",
+    ),
+    exposes("this name means another module", "pymodule-alias= post-pymodule-alias="),
+    exposes("modules are not searched there", "early-pythonpath= early-python-path="),
+    exposes("this script does not run", "pyshell? pyshell-oneshot? python= py= pyrun= python-worker-override="),
+    exposes("nothing listens at this address", "py-tracebacker="),
+    degrades(
+        "nothing reloads when a module changes: send a HUP",
+        "py-auto-reload= py-autoreload= python-auto-reload= python-autoreload= py-auto-reload-ignore=",
+    ),
+    degrades(
+        "sys.argv and sys.executable are those of the interpreter",
+        "py-programname= py-program-name= pyargv= py-executable= py-sys-executable=",
+    ),
+    degrades("the interpreter starts as it always does", "optimize=,O no-site"),
+    degrades("there is no spooler", "spooler-import= spooler-pyimport= spooler-py-import= spooler-python-import="),
+    degrades("no logging is set up from a Paste file", "paste-logger paste-name="),
+    degrades("os.environ stays as it was", "reload-os-env"),
+    degrades("headers go out with the first bytes of the body", "start_response-nodelay"),
+    degrades("chunks have to be bytes", "wsgi-accept-buffer wsgi-accept-buffers"),
+    degrades("wsgi.file_wrapper stays there", "wsgi-disable-file-wrapper"),
+    degrades("the master runs no Python", "py-master-check-signals"),
+    harmless("every request has an environ of its own", "wsgi-env-behaviour= wsgi-env-behavior="),
+    harmless("PEP 3333 is always followed", "wsgi-strict"),
+    harmless("chunked bodies are always there to read", "wsgi-manage-chunked-input"),
+    harmless("the hooks of Python always run around a fork", "py-call-osafterfork py-call-uwsgi-fork-hooks"),
+    harmless("the interpreter is there before the workers are", "early-python"),
+];

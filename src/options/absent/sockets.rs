@@ -1,0 +1,46 @@
+//! Listeners, what is set on them, and how instances share them.
+//!
+//! Read by `known`; how a row is written is told in the parent module.
+
+use super::{Topic, degrades, exposes, harmless};
+
+pub const TOPICS: &[Topic] = &[
+    exposes(
+        "nothing listens at this address",
+        "\
+         socket=,s uwsgi-socket= suwsgi-socket= ssl-socket= https-socket= fastcgi-socket= fastcgi-nph-socket= \
+         scgi-socket= scgi-nph-socket= raw-socket= puwsgi-socket= shared-socket= undeferred-shared-socket= udp= \
+         multicast= pty-socket=",
+    ),
+    exposes("sockets speak another protocol", "protocol= socket-protocol="),
+    exposes(
+        "requests go to the Python application, not to what this number names",
+        "\
+         http-socket-modifier1= http-socket-modifier2= https-socket-modifier1= https-socket-modifier2= \
+         fastcgi-modifier1= fastcgi-modifier2= scgi-modifier1= scgi-modifier2= raw-modifier1= raw-modifier2= \
+         allowed-modifiers= remap-modifier=",
+    ),
+    exposes("unix sockets are files, not abstract names", "abstract-socket,a"),
+    exposes("every worker serves every socket", "map-socket="),
+    exposes("connections that begin with a PROXY line are refused", "enable-proxy-protocol"),
+    exposes("no socket is shared with other instances", "zerg= zerg-fallback zerg-server= zergpool= zerg-pool="),
+    exposes("nothing waits for orders on this socket", "pty-connect= pty-uconnect= fork-server= fork-socket="),
+    degrades("unix sockets belong to the user that the server runs as", "chown-socket="),
+    degrades("an address that is not there yet can not be bound", "freebind"),
+    degrades(
+        "the kernel does it its own way",
+        "\
+         tcp-nodelay so-keepalive socket-sndbuf= socket-rcvbuf= shutdown-sockets reuse-port tcp-fast-open= \
+         tcp-fastopen= tcp-fast-open-client tcp-fastopen-client",
+    ),
+    degrades(
+        "socket-timeout says how long a response may wait",
+        "so-send-timeout socket-send-timeout so-write-timeout socket-write-timeout",
+    ),
+    degrades("there is no multicast", "multicast-ttl= multicast-loop="),
+    degrades("descriptors that are not inherited on purpose are closed", "skip-zero honour-stdin safe-fd= fd-safe="),
+    degrades("there is no terminal to share", "pty-log pty-input pty-no-isig pty-exec="),
+    harmless("connections are not deferred", "no-defer-accept"),
+    harmless("descriptors are passed only where that is needed", "no-fd-passing"),
+    harmless("descriptors are always closed at exec", "close-on-exec close-on-exec2"),
+];

@@ -1,0 +1,153 @@
+//! What a list of directives means: the one pure function that both the binary and the extension module call, and the
+//! questions that need more than one field to answer.
+
+use std::time::Duration;
+
+use crate::directive::{Directive, Origin};
+use crate::kind::{Remark, Said, keepalive};
+use crate::report::{Error, Notice};
+use crate::table::{Config, Listener, row};
+
+/// How long an idle connection stays open unless somebody says otherwise, in seconds: longer than the 60 s of the
+/// usual load balancer, so that it is the balancer that closes.
+const KEEPALIVE: u32 = 75;
+
+/// How long a peer may keep us waiting unless somebody says otherwise, in seconds.
+const TIMEOUT: u32 = 60;
+
+impl Config {
+    /// Reads the values of all options that work, in order: the last one wins, lists grow. Other names are passed over:
+    /// they are placeholders, or were judged when the configuration was loaded.
+    pub fn interpret(directives: Vec<Directive>) -> Result<(Self, Vec<Notice>), Error> {
+        let mut config = Self::default();
+        let mut found = Vec::new();
+        for directive in &directives {
+            let Some((row, name)) = row(&directive.name) else { continue };
+            let said = Said { name, value: directive.value.as_deref(), origin: &directive.origin };
+            let reading = (row.set)(&mut config, &said);
+            if !matches!(reading, Ok(None)) {
+                found.push((directive, reading));
+            }
+        }
+        let (mut notices, mut errors) = (Vec::new(), Vec::new());
+        for (Directive { name, origin, .. }, reading) in found {
+            match reading {
+                Ok(Some(Remark::Odd { problem, .. })) if config.control.strict => {
+                    errors.push(format!("{name}: {problem} ({origin})"));
+                }
+                Ok(Some(Remark::Odd { problem, read_as })) => {
+                    notices.push(Notice::new(format!("{name}: {problem}; read as {read_as} ({origin})")));
+                }
+                Ok(Some(Remark::Told(text))) => notices.push(Notice::new(format!("{name}: {text} ({origin})"))),
+                Ok(None) => {}
+                Err(problem) => errors.push(format!("{name}: {problem} ({origin})")),
+            }
+        }
+        Error::unless_empty(errors)?;
+        config.directives = directives;
+        Ok((config, notices))
+    }
+
+    /// Where an option was said, by any of its names; the last time counts.
+    pub fn origin(&self, option: &str) -> Option<&Origin> {
+        let alone = [option];
+        let names = row(option).map_or(&alone[..], |(row, _)| row.names);
+        let last = self.directives.iter().rev().find(|directive| names.contains(&directive.name.as_str()));
+        last.map(|directive| &directive.origin)
+    }
+
+    /// Where to listen, in the order in which it was said.
+    pub fn listeners(&self) -> &[Listener] {
+        &self.sockets.listeners
+    }
+
+    /// How long an idle HTTP connection stays open. `None`: it is closed after each request.
+    pub fn keepalive(&self) -> Option<Duration> {
+        let seconds = keepalive(self.sockets.http_keepalive.as_deref(), KEEPALIVE);
+        seconds.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// How long to wait for a request head, for more of a body, or for a client to take more of a response.
+    pub fn head_timeout(&self) -> Duration {
+        let seconds = self.sockets.socket_timeout.or(self.sockets.http_timeout).unwrap_or(TIMEOUT);
+        Duration::from_secs(seconds.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(lines: &[(&str, &str)]) -> Vec<Directive> {
+        let directive = |(line, (name, value)): (usize, &(&str, &str))| {
+            Directive::new(*name, Some(value), Origin::File { path: "app.ini".into(), line: line as u32 + 1 })
+        };
+        lines.iter().enumerate().map(directive).collect()
+    }
+
+    fn interpret(lines: &[(&str, &str)]) -> (Config, Vec<String>) {
+        let (config, notices) = Config::interpret(said(lines)).expect("a configuration");
+        (config, notices.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn nothing_said_is_the_default() {
+        let (config, notices) = interpret(&[]);
+        assert_eq!(config, Config::default());
+        assert_eq!(notices, [""; 0]);
+        assert_eq!((config.workers.processes, config.workers.threads), (1, 1));
+        assert_eq!((config.workers.max_requests, config.workers.min_worker_lifetime), (0, 10));
+        assert_eq!((config.workers.worker_reload_mercy, config.workers.reload_mercy), (60, None));
+        assert_eq!((config.workers.die_on_term, config.workers.need_app), (None, None));
+        assert_eq!((config.sockets.buffer_size, config.sockets.vacuum), (32768, true));
+        assert_eq!(config.keepalive(), Some(Duration::from_secs(75)));
+        assert_eq!(config.head_timeout(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn the_last_scalar_wins_and_lists_grow() {
+        let (config, _) = interpret(&[("processes", "2"), ("pp", "a"), ("workers", "4"), ("pythonpath", "b")]);
+        assert_eq!(config.workers.processes, 4);
+        assert_eq!(config.python.pythonpath, ["a", "b"]);
+        assert_eq!(config.origin("processes").map(ToString::to_string).as_deref(), Some("app.ini:3"));
+        assert_eq!(config.origin("workers"), config.origin("processes"));
+        assert_eq!(config.origin("threads"), None);
+    }
+
+    #[test]
+    fn listeners_stand_in_the_order_in_which_they_were_said() {
+        let (config, _) = interpret(&[("http11-socket", ":1"), ("http", ":2"), ("http-socket", "/s"), ("http", ":3")]);
+        let seen: Vec<_> = config.listeners().iter().map(|one| (one.option, one.address.as_str())).collect();
+        assert_eq!(seen, [("http11-socket", ":1"), ("http", ":2"), ("http-socket", "/s"), ("http", ":3")]);
+        assert!(config.listeners().iter().all(|one| one.protocol == "http"));
+        assert_eq!(config.listeners()[2].origin.to_string(), "app.ini:3");
+    }
+
+    #[test]
+    fn an_odd_value_is_one_warning_with_its_place_and_an_error_under_strict() {
+        let odd = ("max-requests", "1000 ; note");
+        let (config, notices) = interpret(&[("master", "true"), odd]);
+        assert_eq!(config.workers.max_requests, 1000);
+        assert_eq!(notices, ["max-requests: \"1000 ; note\" is not a number; read as 1000 (app.ini:2)"]);
+        for lines in [[("strict", "true"), odd], [odd, ("strict", "true")]] {
+            let error = Config::interpret(said(&lines)).expect_err("strict").to_string();
+            assert!(error.starts_with("max-requests: \"1000 ; note\" is not a number (app.ini:"), "{error}");
+        }
+        assert!(Config::interpret(said(&[odd, ("strict", "false")])).is_ok());
+    }
+
+    #[test]
+    fn all_errors_are_told_at_once() {
+        let error = Config::interpret(said(&[("processes", "true"), ("chmod-socket", "")])).expect_err("two errors");
+        assert_eq!(error.lines().len(), 2);
+        assert_eq!(error.lines()[0], "processes: \"true\" is not a number (app.ini:1)");
+        assert_eq!(error.code(), 1);
+    }
+
+    #[test]
+    fn the_timeouts_of_a_head() {
+        assert_eq!(interpret(&[("http-timeout", "75")]).0.head_timeout(), Duration::from_secs(75));
+        let both = [("socket-timeout", "5"), ("http-timeout", "75")];
+        assert_eq!(interpret(&both).0.head_timeout(), Duration::from_secs(5));
+    }
+}

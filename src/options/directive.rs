@@ -1,0 +1,202 @@
+//! One thing that was said, where it was said, and how a list of them crosses to the extension module.
+//!
+//! The master encodes the directives into a sealed file, the zygote decodes them. Nothing here knows what an option
+//! means.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::report::Error;
+
+/// Where something was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A line of a configuration file.
+    File {
+        /// The file, as it was named.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u32,
+    },
+    /// The command line.
+    Argv,
+    /// A `UWSGI_*` or `RUWSGI_*` variable.
+    Env,
+    /// Nobody said it.
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line } => write!(out, "{}:{line}", path.display()),
+            Self::Argv => out.write_str("command line"),
+            Self::Env => out.write_str("environment"),
+            Self::Default => out.write_str("default"),
+        }
+    }
+}
+
+/// One thing that was said: an option or a placeholder, its value, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Directive {
+    /// The name as it was written.
+    pub name: String,
+    /// The value. `None` for a flag of the command line; a bare key of a file has an empty one.
+    pub value: Option<String>,
+    /// Where it was said.
+    pub origin: Origin,
+}
+
+impl Directive {
+    /// A directive.
+    pub fn new(name: impl Into<String>, value: Option<&str>, origin: Origin) -> Self {
+        Self { name: name.into(), value: value.map(str::to_owned), origin }
+    }
+}
+
+/// The tags of an encoded origin.
+const FILE: u8 = 0;
+const ARGV: u8 = 1;
+const ENV: u8 = 2;
+const DEFAULT: u8 = 3;
+
+/// Directives as bytes. Each: name, a byte that tells whether there is a value, the value, the origin. A text is its
+/// length in four bytes, little-endian, and the text.
+pub fn encode(directives: &[Directive]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64 * directives.len());
+    for directive in directives {
+        text(&mut out, directive.name.as_bytes());
+        out.push(u8::from(directive.value.is_some()));
+        text(&mut out, directive.value.as_deref().unwrap_or_default().as_bytes());
+        match &directive.origin {
+            Origin::File { path, line } => {
+                out.push(FILE);
+                text(&mut out, path.as_os_str().as_bytes());
+                out.extend_from_slice(&line.to_le_bytes());
+            }
+            Origin::Argv => out.push(ARGV),
+            Origin::Env => out.push(ENV),
+            Origin::Default => out.push(DEFAULT),
+        }
+    }
+    out
+}
+
+fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    out.extend_from_slice(bytes);
+}
+
+/// What [`encode`] made, or an error for bytes that it did not make.
+pub fn decode(bytes: &[u8]) -> Result<Vec<Directive>, Error> {
+    let mut rest = bytes;
+    let mut directives = Vec::new();
+    while !rest.is_empty() {
+        match directive(&mut rest) {
+            Some(directive) => directives.push(directive),
+            None => {
+                let at = bytes.len() - rest.len();
+                return Err(Error::new(format!("the encoded configuration is damaged near byte {at}")));
+            }
+        }
+    }
+    Ok(directives)
+}
+
+fn directive(rest: &mut &[u8]) -> Option<Directive> {
+    let name = utf8(rest)?;
+    let said = byte(rest)? != 0;
+    let value = utf8(rest)?;
+    let origin = match byte(rest)? {
+        FILE => {
+            let path = Path::new(OsStr::from_bytes(sized(rest)?)).to_owned();
+            Origin::File { path, line: number(rest)? }
+        }
+        ARGV => Origin::Argv,
+        ENV => Origin::Env,
+        DEFAULT => Origin::Default,
+        _ => return None,
+    };
+    Some(Directive { name, value: said.then_some(value), origin })
+}
+
+fn utf8(rest: &mut &[u8]) -> Option<String> {
+    String::from_utf8(sized(rest)?.to_vec()).ok()
+}
+
+fn sized<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = number(rest)? as usize;
+    let (head, tail) = rest.split_at_checked(length)?;
+    *rest = tail;
+    Some(head)
+}
+
+fn number(rest: &mut &[u8]) -> Option<u32> {
+    let (head, tail) = rest.split_first_chunk::<4>()?;
+    *rest = tail;
+    Some(u32::from_le_bytes(*head))
+}
+
+fn byte(rest: &mut &[u8]) -> Option<u8> {
+    let (head, tail) = rest.split_first()?;
+    *rest = tail;
+    Some(*head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    fn sample() -> Vec<Directive> {
+        let odd = PathBuf::from(OsStr::from_bytes(b"/srv/caf\xe9.ini"));
+        vec![
+            Directive::new("master", None, Origin::Argv),
+            Directive::new("module", Some("app:application"), Origin::File { path: "app.ini".into(), line: 12 }),
+            Directive::new("bare", Some(""), Origin::File { path: odd, line: u32::MAX }),
+            Directive::new("", Some("é\n%(x)"), Origin::Env),
+            Directive::new("processes", Some("1"), Origin::Default),
+        ]
+    }
+
+    #[test]
+    fn what_is_encoded_comes_back() {
+        assert_eq!(decode(&encode(&sample())), Ok(sample()));
+        assert_eq!(decode(b""), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_cut_is_an_error_or_ends_between_two_directives() {
+        let whole = encode(&sample());
+        for cut in 0..whole.len() {
+            if let Ok(some) = decode(&whole[..cut]) {
+                assert_eq!(some, sample()[..some.len()]);
+                assert!(some.len() < sample().len());
+            }
+        }
+    }
+
+    #[test]
+    fn damage_never_panics() {
+        let whole = encode(&sample());
+        let mut random = Random::new(1);
+        for _ in 0..20_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..=random.below(3) {
+                let at = random.below(bytes.len());
+                bytes[at] = random.byte();
+            }
+            let _ = decode(&bytes);
+        }
+    }
+
+    #[test]
+    fn an_origin_reads_as_people_write_it() {
+        assert_eq!(Origin::File { path: "app.ini".into(), line: 12 }.to_string(), "app.ini:12");
+        assert_eq!(Origin::Argv.to_string(), "command line");
+        assert_eq!(Origin::Env.to_string(), "environment");
+    }
+}

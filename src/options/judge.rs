@@ -1,0 +1,173 @@
+//! Judges names: what is unknown, what is not built yet and what will never be. Values are `Config::interpret`'s.
+//!
+//! `load` calls it when all directives are there.
+
+use std::collections::HashSet;
+
+use crate::absent::{Class, Topic};
+use crate::directive::{Directive, Origin};
+use crate::known::{Known, known, meant};
+use crate::report::{Error, Notice};
+
+/// What a judgement needs to know beside the directives.
+pub struct Circumstances<'a> {
+    /// The names that stand for something in a value: nobody has to know them.
+    pub used: &'a HashSet<String>,
+    /// `strict`
+    pub strict: bool,
+    /// `allow-missing`
+    pub allowed: &'a [String],
+}
+
+/// Warnings, one for each name at the place where it first stands; or all the reasons not to start.
+pub fn judge(directives: &[Directive], circumstances: &Circumstances<'_>) -> Result<Vec<Notice>, Error> {
+    let allowed: HashSet<&str> = names(circumstances.allowed).collect();
+    let (mut notices, mut errors, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for directive in directives {
+        let Some((refused, line)) = verdict(directive, &allowed, circumstances) else { continue };
+        if !seen.insert((directive.name.as_str(), refused)) {
+            continue;
+        }
+        if refused { errors.push(line) } else { notices.push(Notice::new(line)) }
+    }
+    for name in names(circumstances.allowed).filter(|name| known(name).is_none()) {
+        notices.push(Notice::new(format!("allow-missing: there is no option {name}{}", meant(name))));
+    }
+    Error::unless_empty(errors)?;
+    Ok(notices)
+}
+
+/// The names in the values of `allow-missing`, which may have commas and blanks between them.
+fn names(values: &[String]) -> impl Iterator<Item = &str> {
+    values.iter().flat_map(|value| value.split([',', ' ', '\t'])).filter(|name| !name.is_empty())
+}
+
+/// What there is to say about a directive, and whether it ends the start.
+fn verdict(
+    directive: &Directive,
+    allowed: &HashSet<&str>,
+    circumstances: &Circumstances<'_>,
+) -> Option<(bool, String)> {
+    let Directive { name, origin, .. } = directive;
+    let (refused, text) = match known(name) {
+        Some(Known::Works) => return None,
+        Some(Known::Absent(_)) if asks_for_graceful_term(directive) => {
+            (false, format!("{name}: not needed: SIGTERM lets requests finish anyway"))
+        }
+        Some(Known::Absent(topic)) => {
+            let refused = refuses(topic.class, circumstances.strict) && !allowed.contains(name.as_str());
+            (refused, absent(name, topic, refused))
+        }
+        None if circumstances.used.contains(name) => return None,
+        // A container's environment is full of names that merely look like options.
+        None => (circumstances.strict && *origin != Origin::Env, unknown(name)),
+    };
+    Some((refused, format!("{text} ({origin})")))
+}
+
+/// The usual way to make uWSGI stop gracefully calls a C function of it by its name.
+fn asks_for_graceful_term(directive: &Directive) -> bool {
+    let words = directive.value.iter().flat_map(|value| value.split_whitespace());
+    directive.name == "hook-master-start" && words.eq(["unix_signal:15", "gracefully_kill_them_all"])
+}
+
+fn refuses(class: Class, strict: bool) -> bool {
+    match class {
+        Class::Harmless => false,
+        Class::Degrades => strict,
+        Class::Exposes | Class::Never => true,
+    }
+}
+
+fn absent(name: &str, topic: &Topic, refused: bool) -> String {
+    let consequence = topic.consequence;
+    let why = match topic.class {
+        Class::Harmless => format!("not needed: {consequence}"),
+        Class::Degrades | Class::Exposes => format!("not built yet: {consequence}"),
+        Class::Never => format!("no part of this server: {consequence}"),
+    };
+    let way = if refused { format!("; allow-missing = {name} starts without it") } else { String::new() };
+    format!("{name}: {why}{way}")
+}
+
+fn unknown(name: &str) -> String {
+    match name {
+        "" => "a line has no name".into(),
+        _ => format!("{name}: unknown option{}", meant(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(lines: &[(&str, &str)], strict: bool, allowed: &str) -> Result<Vec<String>, Error> {
+        let directive = |(line, (name, value)): (usize, &(&str, &str))| {
+            Directive::new(*name, Some(value), Origin::File { path: "app.ini".into(), line: line as u32 + 1 })
+        };
+        let directives: Vec<Directive> = lines.iter().enumerate().map(directive).collect();
+        let used = HashSet::from(["base".to_owned()]);
+        let allowed = [allowed.to_owned()];
+        let notices = judge(&directives, &Circumstances { used: &used, strict, allowed: &allowed })?;
+        Ok(notices.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn what_works_and_what_is_used_needs_no_word() {
+        assert_eq!(judged(&[("processes", "4"), ("base", "/srv")], true, ""), Ok(vec![]));
+    }
+
+    #[test]
+    fn an_unknown_name_is_a_warning_with_a_suggestion_and_an_error_under_strict() {
+        let line = "procesess: unknown option; did you mean processes? (app.ini:1)";
+        assert_eq!(judged(&[("procesess", "4")], false, ""), Ok(vec![line.into()]));
+        assert_eq!(judged(&[("procesess", "4")], true, ""), Err(Error::new(line)));
+        assert_eq!(judged(&[("", "4")], false, ""), Ok(vec!["a line has no name (app.ini:1)".into()]));
+    }
+
+    #[test]
+    fn unknown_names_of_the_environment_never_end_the_start() {
+        let image = [Directive::new("image-tag", Some("x"), Origin::Env)];
+        let circumstances = Circumstances { used: &HashSet::new(), strict: true, allowed: &[] };
+        assert_eq!(judge(&image, &circumstances).map(|notices| notices.len()), Ok(1));
+    }
+
+    #[test]
+    fn each_class_has_its_way() {
+        let harmless = "reaper: not needed: children of the application are always reaped (app.ini:1)";
+        assert_eq!(judged(&[("reaper", "1")], true, ""), Ok(vec![harmless.into()]));
+        let degrades = "logto: not built yet: the log goes to standard error";
+        assert_eq!(judged(&[("logto", "x")], false, ""), Ok(vec![format!("{degrades} (app.ini:1)")]));
+        let refused = format!("{degrades}; allow-missing = logto starts without it (app.ini:1)");
+        assert_eq!(judged(&[("logto", "x")], true, ""), Err(Error::new(refused)));
+        assert_eq!(judged(&[("logto", "x")], true, "logto").map(|notices| notices.len()), Ok(1));
+        let exposes = "https: not built yet: nothing listens at this address; allow-missing = https starts without it";
+        assert_eq!(judged(&[("https", "x")], false, ""), Err(Error::new(format!("{exposes} (app.ini:1)"))));
+        let told = "https: not built yet: nothing listens at this address (app.ini:1)";
+        assert_eq!(judged(&[("https", "x")], false, "stats, https"), Ok(vec![told.into()]));
+        let never = "rack: no part of this server: it runs Python; for Ruby there is Puma; allow-missing = rack starts";
+        assert!(judged(&[("rack", "x")], false, "").is_err_and(|error| error.to_string().starts_with(never)));
+    }
+
+    #[test]
+    fn a_name_is_told_once_and_all_reasons_at_once() {
+        let lines = [("route", "a"), ("logto", "x"), ("stats", "b"), ("route", "c"), ("logto", "y")];
+        let error = judged(&lines, false, "").expect_err("two reasons");
+        assert_eq!(error.lines().len(), 2);
+        assert!(error.lines()[0].ends_with("(app.ini:1)"), "{error}");
+        assert_eq!(judged(&lines, false, "route stats").map(|notices| notices.len()), Ok(3));
+    }
+
+    #[test]
+    fn the_usual_hook_for_a_graceful_stop_is_not_needed() {
+        let hook = ("hook-master-start", "unix_signal:15 gracefully_kill_them_all");
+        assert_eq!(judged(&[hook], true, "").map(|notices| notices.len()), Ok(1));
+        assert!(judged(&[hook, ("hook-master-start", "exec:x")], false, "").is_err());
+    }
+
+    #[test]
+    fn a_wrong_name_in_allow_missing_is_told() {
+        let line = "allow-missing: there is no option httpss; did you mean https?";
+        assert_eq!(judged(&[], false, "httpss"), Ok(vec![line.into()]));
+    }
+}

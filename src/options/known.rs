@@ -1,0 +1,200 @@
+//! Every name that an option may have: those that work (`table`) and those that do not (`absent`), in one index.
+//!
+//! The command line is made from it, `judge` looks names up in it, and it finds what somebody may have meant.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
+use crate::absent::{self, Topic};
+use crate::kind::Arg;
+use crate::table;
+
+/// What is known of a name.
+#[derive(Clone, Copy)]
+pub enum Known {
+    /// It works.
+    Works,
+    /// It does nothing here.
+    Absent(&'static Topic),
+}
+
+/// A name that does nothing here, as the command line takes it.
+pub struct Absent {
+    /// The name.
+    pub name: &'static str,
+    /// Its letter.
+    pub short: Option<char>,
+    /// Whether it takes a value.
+    pub arg: Arg,
+    /// What its absence does.
+    pub topic: &'static Topic,
+}
+
+/// All names that do nothing here.
+pub static ABSENT: LazyLock<Vec<Absent>> = LazyLock::new(|| {
+    let topics = absent::TOPICS.iter().flat_map(|file| file.iter());
+    topics.flat_map(|topic| topic.names.split_ascii_whitespace().map(move |word| absent(topic, word))).collect()
+});
+
+static INDEX: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(|| {
+    let works = table::ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, Known::Works)));
+    let absent = ABSENT.iter().map(|absent| (absent.name, Known::Absent(absent.topic)));
+    works.chain(absent).collect()
+});
+
+fn absent(topic: &'static Topic, word: &'static str) -> Absent {
+    let (name, short) = match word.split_once(',') {
+        Some((name, letter)) => (name, letter.chars().next()),
+        None => (word, None),
+    };
+    let (name, arg) = match name.as_bytes().last() {
+        Some(b'=') => (&name[..name.len() - 1], Arg::Required),
+        Some(b'?') => (&name[..name.len() - 1], Arg::Optional),
+        _ => (name, Arg::None),
+    };
+    Absent { name, short, arg, topic }
+}
+
+/// What is known of this name, if anything.
+pub fn known(name: &str) -> Option<Known> {
+    INDEX.get(name).copied()
+}
+
+/// What somebody may have meant who wrote this unknown name: `; did you mean processes?`, or nothing.
+pub fn meant(name: &str) -> String {
+    let plain = name.to_ascii_lowercase().replace('_', "-");
+    // A quarter of the letters may be wrong, and three at most: more is another word.
+    let far = (plain.len() / 4).min(3);
+    let working = table::ROWS.iter().flat_map(|row| row.names.iter().copied());
+    let names = working.chain(ABSENT.iter().map(|absent| absent.name));
+    let near = names
+        .filter(|known| known.len().abs_diff(plain.len()) <= far)
+        .map(|known| (strsim::osa_distance(&plain, known), known));
+    match near.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance) {
+        Some((_, known)) => format!("; did you mean {known}?"),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::absent::Class;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_name_stands_in_one_place_and_a_letter_too() {
+        let mut names: HashSet<_> = table::ROWS.iter().flat_map(|row| row.names.iter().copied()).collect();
+        let mut letters: HashSet<_> = table::ROWS.iter().filter_map(|row| row.short).collect();
+        for absent in ABSENT.iter() {
+            assert!(names.insert(absent.name), "{} twice", absent.name);
+            assert!(absent.short.is_none_or(|letter| letters.insert(letter)), "{:?} twice", absent.short);
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+            assert!(!absent.name.is_empty() && absent.name.bytes().all(plain), "{:?}", absent.name);
+        }
+        assert!(names.len() > 1300, "{}", names.len());
+    }
+
+    #[test]
+    fn a_consequence_is_a_clause() {
+        for topic in absent::TOPICS.iter().flat_map(|file| file.iter()) {
+            let text = topic.consequence;
+            assert!(!text.is_empty() && !text.ends_with('.') && text.len() < 80, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_with_their_values_and_letters() {
+        let find = |name| ABSENT.iter().find(|absent| absent.name == name).expect("a row");
+        assert_eq!((find("socket").arg, find("socket").short), (Arg::Required, Some('s')));
+        assert_eq!((find("vhost").arg, find("vhost").short), (Arg::None, None));
+        assert_eq!(find("mule").arg, Arg::Optional);
+    }
+
+    #[test]
+    fn classes_of_some_that_matter() {
+        let class = |name| match known(name) {
+            Some(Known::Absent(topic)) => Some(topic.class),
+            _ => None,
+        };
+        for name in [
+            "socket",
+            "https",
+            "stats",
+            "emperor",
+            "mount",
+            "static-map",
+            "route",
+            "chroot",
+            "cap",
+            "unshare",
+            "limit-post",
+            "limit-as",
+            "if-env",
+            "yaml",
+            "attach-daemon",
+            "ssl-option",
+            "emperor-tyrant",
+            "fastrouter",
+            "subscriptions-sign-check",
+            "http-to",
+            "cron",
+            "reload",
+            "show-config",
+            "pam",
+            "allowed-modifiers",
+            "test",
+        ] {
+            assert_eq!(class(name), Some(Class::Exposes), "{name}");
+        }
+        for name in ["logto", "daemonize", "cheaper", "touch-reload", "procname", "reload-on-rss", "log-format"] {
+            assert_eq!(class(name), Some(Class::Degrades), "{name}");
+        }
+        for name in ["reaper", "auto-procname", "close-on-exec", "wsgi-strict", "log-master"] {
+            assert_eq!(class(name), Some(Class::Harmless), "{name}");
+        }
+        for name in ["php-set", "rack", "psgi", "lua", "jail", "pypy-wsgi", "cgi"] {
+            assert_eq!(class(name), Some(Class::Never), "{name}");
+        }
+        assert!(matches!(known("processes"), Some(Known::Works)));
+        assert!(known("proceses").is_none());
+    }
+
+    #[test]
+    fn near_names_are_suggested_and_far_ones_are_not() {
+        assert_eq!(meant("proceses"), "; did you mean processes?");
+        assert_eq!(meant("chmod_socket"), "; did you mean chmod-socket?");
+        assert_eq!(meant("MASTER"), "; did you mean master?");
+        assert_eq!(meant("project_name_of_mine"), "");
+        assert_eq!(meant(""), "");
+    }
+
+    /// `../shared/spec/options.tsv` lists what uWSGI knows: name, letter, argument.
+    #[test]
+    fn every_option_of_uwsgi_is_known() {
+        let Ok(list) = std::fs::read_to_string("../../../shared/spec/options.tsv") else { return };
+        let mut count = 0;
+        for line in list.lines().skip(1) {
+            let mut columns = line.split('\t');
+            let (name, short, arg) = (columns.next(), columns.next(), columns.next());
+            let name = name.expect("a name");
+            let arg = match arg {
+                Some("required") => Arg::Required,
+                Some("optional") => Arg::Optional,
+                _ => Arg::None,
+            };
+            let (said, letter) = match known(name) {
+                Some(Known::Works) => table::row(name).map(|(row, _)| (row.arg, row.short)).expect("a row"),
+                Some(Known::Absent(_)) => {
+                    let row = ABSENT.iter().find(|absent| absent.name == name).expect("a row");
+                    (row.arg, row.short.or(short.and_then(|short| short.chars().next())))
+                }
+                None => panic!("{name} is unknown"),
+            };
+            assert_eq!(said, arg, "{name}");
+            assert_eq!(letter, short.and_then(|short| short.chars().next()), "{name}");
+            count += 1;
+        }
+        assert!(count > 1300, "{count}");
+    }
+}

@@ -1,0 +1,54 @@
+//! What was said (a [`Directive`] with its origin: file and line, command line, environment) and what it means (a
+//! [`Config`]).
+//!
+//! The binary calls [`load`] at the start and at each reload; the extension module gets the directives through
+//! [`encode`] and [`decode`] and reads them again with [`Config::interpret`], so both sides agree. Nothing here acts on
+//! what it read: no socket, no process, no change of the environment or the current directory.
+//!
+//! From what was said to what it means, one file per step:
+//!
+//! 1. `gather`: environment, command line (`argv`), files (`ini`, after `magic`) become one list of directives.
+//! 2. `expand`: `$(ENV)`, `@(file)` and `%(name)` in values.
+//! 3. `judge`: names that are unknown, not built yet or never will be (`absent`).
+//! 4. [`Config::interpret`]: values, row by row of the `table`.
+
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "argv")]
+mod absent;
+#[cfg(feature = "argv")]
+mod argv;
+mod config;
+mod directive;
+#[cfg(feature = "argv")]
+mod expand;
+#[cfg(feature = "argv")]
+mod file;
+#[cfg(feature = "argv")]
+mod gather;
+#[cfg(feature = "argv")]
+mod ini;
+#[cfg(feature = "argv")]
+mod judge;
+mod kind;
+#[cfg(feature = "argv")]
+mod known;
+#[cfg(feature = "argv")]
+mod load;
+#[cfg(feature = "argv")]
+mod magic;
+mod plugin;
+#[cfg(test)]
+mod random;
+mod report;
+#[cfg(feature = "argv")]
+mod source;
+mod table;
+
+pub use directive::{Directive, Origin, decode, encode};
+#[cfg(feature = "argv")]
+pub use load::{Loaded, Request, load};
+pub use report::{Error, Notice};
+#[cfg(feature = "argv")]
+pub use source::Source;
+pub use table::{Config, Control, Listener, Logging, Process, Python, Sockets, Workers};

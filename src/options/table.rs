@@ -1,0 +1,262 @@
+//! The table of the options that work: a row is the field, its default, how its value is read, its names in files, on
+//! the command line and in the environment, and its line in `--help`. Nothing else has to be told about an option.
+//!
+//! `Config::interpret` and the command line read the rows. Options that are not built are rows of `absent`.
+
+use crate::directive::{Directive, Origin};
+use crate::kind::{
+    Address, Arg, Bytes, Count, Environ, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, OneOrMore,
+    OptionalFlag, Patience, Reading, Requests, Said, Seconds, Text, Texts, Umask,
+};
+use crate::plugin::{NeedPlugins, Plugins};
+
+/// An address on which the server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The address, as it was written.
+    pub address: String,
+    /// The option that asked for it: `http`, `http-socket` or `http11-socket`.
+    pub option: &'static str,
+    /// The name of its protocol in `ruwsgi_wire::PROTOCOLS`.
+    pub protocol: &'static str,
+    /// Where it was said.
+    pub origin: Origin,
+}
+
+/// An option that works.
+pub struct Row {
+    /// Its names; the first is the one that `--help` shows.
+    pub names: &'static [&'static str],
+    /// Its letter on the command line.
+    #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
+    pub short: Option<char>,
+    /// Whether it takes a value on the command line.
+    #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
+    pub arg: Arg,
+    /// What stands for the value in `--help`.
+    #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
+    pub hint: &'static str,
+    /// The part of `--help` that shows it.
+    #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
+    pub heading: &'static str,
+    /// Its line there.
+    #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
+    pub help: &'static str,
+    /// Reads a value into the configuration.
+    pub set: fn(&mut Config, &Said<'_>) -> Reading,
+}
+
+/// The row that has this name.
+pub fn row(name: &str) -> Option<(&'static Row, &'static str)> {
+    ROWS.iter().find_map(|row| row.names.iter().find(|known| **known == name).map(|known| (row, *known)))
+}
+
+macro_rules! options {
+    ($(
+        #[doc = $about:literal]
+        pub struct $Group:ident: $heading:literal as $group:ident {
+            $(
+                #[doc = $help:literal]
+                [$($name:literal),+] $(, $short:literal)? => $field:ident: $Kind:ident $(as $hint:literal)? $(= $default:expr)?;
+            )*
+        }
+    )*) => {
+        $(
+            #[doc = $about]
+            #[derive(Clone, Debug, PartialEq)]
+            pub struct $Group {
+                $(
+                    #[doc = $help]
+                    #[doc = concat!("(", $("`", $name, "` ",)+ ")")]
+                    pub $field: <$Kind as Kind>::Field,
+                )*
+            }
+
+            impl Default for $Group {
+                fn default() -> Self {
+                    Self { $($field: options!(@first $({ $default })? { Default::default() }),)* }
+                }
+            }
+        )*
+
+        /// What was said and what it means.
+        #[derive(Clone, Debug, Default, PartialEq)]
+        pub struct Config {
+            $(
+                #[doc = $about]
+                pub $group: $Group,
+            )*
+            /// All that was said, in order, with placeholders filled in.
+            pub directives: Vec<Directive>,
+        }
+
+        /// All options that work.
+        pub static ROWS: &[Row] = &[$($(
+            Row {
+                names: &[$($name),+],
+                short: options!(@first $({ Some($short) })? { None }),
+                arg: <$Kind as Kind>::ARG,
+                hint: options!(@first $({ $hint })? { <$Kind as Kind>::HINT }),
+                heading: $heading,
+                help: $help.trim_ascii_start(),
+                set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
+            },
+        )*)*];
+    };
+    (@first { $first:expr } $({ $other:expr })?) => { $first };
+}
+
+options! {
+    /// How many workers run, and how they live and die.
+    pub struct Workers: "Workers" as workers {
+        /// run NUM worker processes [1]
+        ["processes", "workers"], 'p' => processes: Count = 1;
+        /// run NUM requests at a time in each worker [1]
+        ["threads"] => threads: OneOrMore = 1;
+        /// load the application in each worker, not once before them
+        ["lazy-apps"] => lazy_apps: Flag;
+        /// the same as lazy-apps
+        ["lazy"] => lazy: Flag;
+        /// replace a worker after NUM requests [0: never]
+        ["max-requests"], 'R' => max_requests: Requests;
+        /// don't replace a worker for max-requests before this age [10]
+        ["min-worker-lifetime"] => min_worker_lifetime: Seconds = 10;
+        /// kill a worker that needs longer for a request [0: never]
+        ["harakiri"], 't' => harakiri: Seconds;
+        /// how long a worker may finish its requests at a reload or stop [60]
+        ["worker-reload-mercy"] => worker_reload_mercy: Seconds = 60;
+        /// how long all of them together may
+        ["reload-mercy"] => reload_mercy: MaybeSeconds;
+        /// stop where a reload is asked for
+        ["exit-on-reload"] => exit_on_reload: Flag;
+        /// SIGTERM stops the server (on; false: it reloads, as in uWSGI)
+        ["die-on-term"] => die_on_term: MaybeFlag;
+        /// no start without an application; false: start even if it fails to load
+        ["need-app"] => need_app: OptionalFlag;
+        /// always on: threads of the application run all the time
+        ["enable-threads"], 'T' => enable_threads: Flag = true;
+        /// not needed: a connection wakes one worker only
+        ["thunder-lock"] => thunder_lock: Flag;
+        /// always on: there is always a master
+        ["master"], 'M' => master: Flag = true;
+        /// always on: no worker outlives its master
+        ["no-orphans"] => no_orphans: Flag = true;
+        /// always on: one interpreter in each process
+        ["single-interpreter"], 'i' => single_interpreter: Flag = true;
+    }
+
+    /// Where the server listens, and how it treats connections.
+    pub struct Sockets: "Sockets" as sockets {
+        /// serve HTTP there: host:port, /path or @name
+        ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;
+        /// how many connections may wait to be accepted [1024]
+        ["listen"], 'l' => listen: MaybeCount;
+        /// the permissions of unix sockets, such as 660
+        ["chmod-socket", "chmod"], 'C' => chmod_socket: Mode;
+        /// the largest request head [32768]
+        ["buffer-size"], 'b' => buffer_size: Bytes = 32 * 1024;
+        /// how long a client may keep a request or response waiting [60]
+        ["socket-timeout"], 'z' => socket_timeout: Patience;
+        /// the same, where socket-timeout says nothing
+        ["http-timeout"] => http_timeout: Patience;
+        /// how long an idle connection stays open [75]; 0: one request each
+        ["http-keepalive"] => http_keepalive: Keepalive;
+        /// remove the unix sockets and the pidfile at the end (on)
+        ["vacuum"] => vacuum: Flag = true;
+        /// believe X-Forwarded-Proto from there too; * is everybody
+        ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
+        /// accept header names with an underscore
+        ["underscore-headers"] => underscore_headers: Flag;
+    }
+
+    /// The process: who it is and what surrounds it.
+    pub struct Process: "Process" as process {
+        /// run as this user, by name or number
+        ["uid"] => uid: Text as "USER";
+        /// run as this group, by name or number
+        ["gid"] => gid: Text as "GROUP";
+        /// the mask of permissions for new files, such as 022
+        ["umask"] => umask: Umask;
+        /// go to this directory before the application is loaded
+        ["chdir"] => chdir: Text as "DIR";
+        /// write the pid of the master to this file
+        ["pidfile"] => pidfile: Text as "FILE";
+        /// set a variable of the environment; without = it is removed
+        ["env"] => env: Environ;
+    }
+
+    /// The application and its interpreter.
+    pub struct Python: "Python" as python {
+        /// load this module: package.module or package.module:callable
+        ["module", "wsgi"], 'w' => module: Text as "MODULE";
+        /// load this file
+        ["wsgi-file", "file"] => wsgi_file: Text as "FILE";
+        /// the name of the application in it [application]
+        ["callable"] => callable: Text as "NAME";
+        /// search modules in this directory too
+        ["pythonpath", "python-path", "pp"] => pythonpath: Texts as "DIR";
+        /// use this virtual environment
+        ["virtualenv", "home", "venv", "pyhome"], 'H' => home: Text as "DIR";
+        /// accepted: python, http and the like are built in
+        ["plugins", "plugin"] => plugins: Plugins;
+        /// the same, and don't start without one of them
+        ["need-plugins", "need-plugin"] => need_plugins: NeedPlugins;
+    }
+
+    /// What is written about requests.
+    pub struct Logging: "Logging" as logging {
+        /// write no line for each request
+        ["disable-logging"], 'L' => disable_logging: Flag;
+    }
+
+    /// Where the configuration comes from, and how strictly it is read.
+    pub struct Control: "Configuration" as control {
+        /// read this file; FILE:section reads another section than [uwsgi], - is standard input
+        ["ini"] => ini: Texts as "FILE";
+        /// read this file at this place
+        ["include"] => include: Texts as "FILE";
+        /// read this file after everything else
+        ["inherit"] => inherit: Texts as "FILE";
+        /// set an option or a placeholder
+        ["set"], 'S' => set: Texts as "NAME=VALUE";
+        /// set a placeholder; an option of that name is refused
+        ["set-placeholder", "set-ph"] => set_placeholder: Texts as "NAME=VALUE";
+        /// unknown options, odd values and options that are not built yet are errors
+        ["strict"] => strict: Flag;
+        /// start even though this option is not built yet
+        ["allow-missing"] => allow_missing: Texts as "OPTION";
+        /// print this
+        ["help", "usage"], 'h' => help: Flag;
+        /// print the version
+        ["version"] => version: Flag;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_name_and_a_letter_belong_to_one_row() {
+        let (mut names, mut letters) = (HashSet::new(), HashSet::new());
+        for row in ROWS {
+            assert!(row.names.iter().all(|name| names.insert(name)), "{:?}", row.names);
+            assert!(row.short.is_none_or(|letter| letters.insert(letter)), "{:?}", row.short);
+        }
+    }
+
+    #[test]
+    fn a_line_of_help_is_short() {
+        for row in ROWS {
+            assert!(row.help.len() <= 85 && !row.help.ends_with('.'), "{}", row.help);
+        }
+    }
+
+    #[test]
+    fn a_row_is_found_by_each_of_its_names() {
+        let (row, name) = row("venv").expect("a row");
+        assert_eq!((row.names[0], name), ("virtualenv", "venv"));
+        assert!(super::row("nope").is_none());
+    }
+}

@@ -1,0 +1,164 @@
+//! Messages between parent and child: `SOCK_SEQPACKET` pairs that keep boundaries, carry descriptors and prove the
+//! sender's pid.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg,
+    sendmsg, setsockopt, socketpair, sockopt,
+};
+
+/// The largest message, in bytes. A longer one is refused by [`Channel::send`].
+pub const MESSAGE_BYTES: usize = 32 * 1024;
+/// The most descriptors in one message (the kernel's own limit is 253).
+pub const MESSAGE_FDS: usize = 250;
+
+/// One end of a message pair.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// What [`Channel::receive`] found.
+#[derive(Debug)]
+pub enum Received {
+    /// A whole message.
+    Message(Message),
+    /// Nothing for now (only without `wait`).
+    Nothing,
+    /// Nobody holds the other end any more.
+    Closed,
+}
+
+/// A message as it came.
+#[derive(Debug)]
+pub struct Message {
+    /// The payload, never empty.
+    pub bytes: Vec<u8>,
+    /// The descriptors that came along, close-on-exec.
+    pub fds: Vec<OwnedFd>,
+    /// The sender's pid as the kernel saw it, where this end asked for it with [`Channel::identify`].
+    pub pid: Option<i32>,
+}
+
+impl Channel {
+    /// A connected pair, both ends close-on-exec.
+    pub fn pair() -> io::Result<(Self, Self)> {
+        let (a, b) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        Ok((Self(a), Self(b)))
+    }
+
+    /// Takes over a descriptor that an `exec` passed on by number, and makes it close-on-exec again.
+    pub fn inherited(number: RawFd) -> io::Result<Self> {
+        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+        // SAFETY: only asked whether it is open; an unknown number fails with EBADF below.
+        fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        // SAFETY: the number was handed to this process for exactly this owner, and is open.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+    }
+
+    /// From a descriptor that came in a message.
+    #[must_use]
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Asks the kernel for the sender's pid with each message received here.
+    pub fn identify(&self) -> io::Result<()> {
+        Ok(setsockopt(&self.0, sockopt::PassCred, &true)?)
+    }
+
+    /// Sends one message; never blocks: a full channel is `WouldBlock`.
+    pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        if bytes.is_empty() || bytes.len() > MESSAGE_BYTES || fds.len() > MESSAGE_FDS {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message of this size can't be sent"));
+        }
+        let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
+        let control = [ControlMessage::ScmRights(&raw)];
+        let control = if raw.is_empty() { &[][..] } else { &control[..] };
+        let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
+        loop {
+            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+                Err(nix::errno::Errno::EINTR) => {}
+                other => return Ok(other.map(drop)?),
+            }
+        }
+    }
+
+    /// Receives one message; with `wait`, blocks for it.
+    pub fn receive(&self, wait: bool) -> io::Result<Received> {
+        let mut bytes = vec![0; MESSAGE_BYTES];
+        let mut control = nix::cmsg_space!([RawFd; MESSAGE_FDS], UnixCredentials);
+        let mut flags = MsgFlags::MSG_CMSG_CLOEXEC;
+        if !wait {
+            flags |= MsgFlags::MSG_DONTWAIT;
+        }
+        let mut parts = [IoSliceMut::new(&mut bytes)];
+        let received = loop {
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => return Ok(Received::Nothing),
+                Err(nix::errno::Errno::ECONNRESET) => return Ok(Received::Closed),
+                Err(error) => return Err(error.into()),
+                Ok(received) => break received,
+            }
+        };
+        let (mut fds, mut pid) = (Vec::new(), None);
+        for message in received.cmsgs()? {
+            match message {
+                ControlMessageOwned::ScmRights(raw) => {
+                    // SAFETY: the kernel has just made these descriptors for this process; nobody else owns them.
+                    fds.extend(raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }));
+                }
+                ControlMessageOwned::ScmCredentials(sender) => pid = Some(sender.pid()),
+                _ => {}
+            }
+        }
+        let length = received.bytes;
+        if length == 0 {
+            return Ok(Received::Closed);
+        }
+        bytes.truncate(length);
+        Ok(Received::Message(Message { bytes, fds, pid }))
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_keep_their_bounds_and_carry_descriptors() {
+        let (a, b) = Channel::pair().unwrap();
+        b.identify().unwrap();
+        let (read, _write) = nix::unistd::pipe().unwrap();
+        a.send(b"one", &[read.as_fd()]).unwrap();
+        a.send(b"two", &[]).unwrap();
+        let Received::Message(one) = b.receive(true).unwrap() else { panic!("no message") };
+        assert_eq!((one.bytes.as_slice(), one.fds.len()), (&b"one"[..], 1));
+        assert_eq!(one.pid, Some(std::process::id() as i32));
+        let Received::Message(two) = b.receive(true).unwrap() else { panic!("no message") };
+        assert_eq!((two.bytes.as_slice(), two.fds.len()), (&b"two"[..], 0));
+        assert!(matches!(b.receive(false).unwrap(), Received::Nothing));
+        drop(a);
+        assert!(matches!(b.receive(true).unwrap(), Received::Closed));
+    }
+
+    #[test]
+    fn a_message_that_is_too_long_is_refused() {
+        let (a, _b) = Channel::pair().unwrap();
+        assert!(a.send(&vec![0; MESSAGE_BYTES + 1], &[]).is_err());
+        assert!(a.send(&[], &[]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! epoll(7): one instance that the cores of a worker share.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use nix::sys::epoll::{Epoll as Raw, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+
+/// How many events one [`Epoll::wait`] takes at most.
+pub const BATCH: usize = 64;
+
+/// What to be told of.
+#[derive(Clone, Copy, Debug)]
+pub enum Interest {
+    /// A connection: edges of readable, writable and closed, added once and never re-armed.
+    Connection,
+    /// A listener that several processes share: level, and only one of them is woken.
+    Listener,
+    /// Anything else: level, readable.
+    Level,
+}
+
+/// One event.
+#[derive(Clone, Copy, Debug)]
+pub struct Event {
+    /// The value that was given to [`Epoll::add`].
+    pub token: u64,
+    /// Bytes, an end of file or an error can be read.
+    pub readable: bool,
+    /// There is room to write again.
+    pub writable: bool,
+    /// The peer has closed its side, or the connection failed: read to the end before trusting a short read.
+    pub closed: bool,
+}
+
+/// An epoll instance.
+pub struct Epoll(Raw);
+
+/// Room for the raw events of one wait.
+pub struct Events {
+    raw: [EpollEvent; BATCH],
+    limit: usize,
+}
+
+impl Events {
+    /// Room for `limit` events, at least one and at most [`BATCH`].
+    #[must_use]
+    pub fn new(limit: usize) -> Self {
+        Self { raw: [EpollEvent::empty(); BATCH], limit: limit.clamp(1, BATCH) }
+    }
+}
+
+impl Epoll {
+    /// A new instance, close-on-exec.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self(Raw::new(EpollCreateFlags::EPOLL_CLOEXEC)?))
+    }
+
+    /// Watches `fd`, whose events will carry `token`.
+    pub fn add(&self, fd: BorrowedFd<'_>, token: u64, interest: Interest) -> io::Result<()> {
+        let flags = match interest {
+            Interest::Connection => {
+                EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
+            }
+            Interest::Listener => EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE,
+            Interest::Level => EpollFlags::EPOLLIN,
+        };
+        Ok(self.0.add(fd, EpollEvent::new(flags, token))?)
+    }
+
+    /// Stops watching `fd`. To be called before a descriptor is closed whose description lives on elsewhere.
+    pub fn delete(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(self.0.delete(fd)?)
+    }
+
+    /// Waits for events, at most `timeout_ms` (`None`: for ever; 0: not at all), and passes each to `take`, as many
+    /// as there is room for. EINTR is no event.
+    pub fn wait(&self, room: &mut Events, timeout_ms: Option<u16>, mut take: impl FnMut(Event)) -> io::Result<usize> {
+        let timeout = timeout_ms.map_or(EpollTimeout::NONE, EpollTimeout::from);
+        let count = match self.0.wait(&mut room.raw[..room.limit], timeout) {
+            Ok(count) => count,
+            Err(nix::errno::Errno::EINTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        for raw in &room.raw[..count] {
+            let flags = raw.events();
+            let closed = flags.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+            take(Event {
+                token: raw.data(),
+                readable: closed || flags.contains(EpollFlags::EPOLLIN),
+                writable: flags.contains(EpollFlags::EPOLLOUT),
+                closed,
+            });
+        }
+        Ok(count)
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}

@@ -1,0 +1,91 @@
+//! Starting another program as a child of the master: fork, the few things between, exec.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use crate::{process, signal};
+
+/// What to start. Without a slash, `program` is looked for on the `PATH` of `env`.
+pub struct Program<'a> {
+    /// The file.
+    pub program: &'a OsStr,
+    /// Its arguments, without the name.
+    pub args: &'a [OsString],
+    /// Its whole environment; of a name that comes twice the last counts.
+    pub env: &'a [(OsString, OsString)],
+    /// Its file creation mask; `None`: ours.
+    pub umask: Option<u32>,
+    /// Descriptors that it gets under the numbers they have here. All others are close-on-exec.
+    pub keep: &'a [BorrowedFd<'a>],
+}
+
+/// Starts it; its pid. An error is the exec's own: what is not there or not executable is told here, not by a dead
+/// child. The child has no signal blocked, ignores SIGINT, and dies with this process.
+pub fn start(program: &Program<'_>) -> io::Result<i32> {
+    let keep: Vec<RawFd> = program.keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let (parent, mask) = (process::id(), program.umask);
+    let mut command = Command::new(program.program);
+    command.args(program.args).env_clear().envs(program.env.iter().map(|(name, value)| (name, value)));
+    let between = move || {
+        signal::for_a_child()?;
+        if let Some(mask) = mask {
+            crate::listen::set_umask(mask);
+        }
+        for number in &keep {
+            // SAFETY: the caller's descriptors, borrowed until the exec is over, have the same numbers in the child.
+            fcntl(unsafe { BorrowedFd::borrow_raw(*number) }, FcntlArg::F_SETFD(FdFlag::empty()))?;
+        }
+        process::die_with_parent()?;
+        if process::parent_id() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    };
+    // SAFETY: the master has one thread, so the child's copy of its memory is consistent and may be used freely.
+    unsafe { command.pre_exec(between) };
+    // The child is not waited for here: the master reaps every child in one place.
+    Ok(command.spawn()?.id() as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reap::{self, End};
+    use std::os::fd::AsFd;
+
+    fn end_of(pid: i32) -> End {
+        loop {
+            if let Some(end) = reap::reap(pid).unwrap() {
+                return end;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn a_child_gets_its_descriptors_environment_and_mask() {
+        let (read, write) = process::pipe().unwrap();
+        let script = format!("printf '%s %s %s' \"$ONLY\" \"$HOME\" $(umask) >&{}", write.as_raw_fd());
+        let program = Program {
+            program: OsStr::new("sh"),
+            args: &["-c".into(), script.into()],
+            env: &[("ONLY".into(), "this".into()), ("PATH".into(), "/usr/bin:/bin".into())],
+            umask: Some(0o027),
+            keep: &[write.as_fd()],
+        };
+        assert_eq!(end_of(start(&program).unwrap()), End::Exited(0));
+        drop(write);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut std::fs::File::from(read), &mut text).unwrap();
+        assert_eq!(text, "this  0027");
+    }
+
+    #[test]
+    fn what_is_not_there_is_an_error_here() {
+        let program =
+            Program { program: OsStr::new("/nonexistent/python3"), args: &[], env: &[], umask: None, keep: &[] };
+        assert_eq!(start(&program).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,103 @@
+//! Giving up root: accounts by name or number, and the one way down, which is verified.
+
+use std::ffi::CString;
+use std::io;
+
+use nix::unistd::{
+    Gid, Group, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid,
+};
+
+/// A user, as the system knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Its number.
+    pub uid: u32,
+    /// Its name and its primary group, where the system knows the number.
+    pub known: Option<(String, u32)>,
+}
+
+/// Whom to become.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Target {
+    /// The user; `None`: stay.
+    pub user: Option<Account>,
+    /// The group; `None`: the user's primary one.
+    pub group: Option<u32>,
+}
+
+/// This process may become whom it likes.
+#[must_use]
+pub fn is_root() -> bool {
+    geteuid().is_root()
+}
+
+/// Finds a user by name or number. `None`: no such name.
+pub fn user(text: &str) -> io::Result<Option<Account>> {
+    let number = text.parse::<u32>().ok();
+    let found = match number {
+        Some(uid) => User::from_uid(Uid::from_raw(uid))?,
+        None => User::from_name(text)?,
+    };
+    let known = |user: User| Account { uid: user.uid.as_raw(), known: Some((user.name, user.gid.as_raw())) };
+    Ok(found.map(known).or(number.map(|uid| Account { uid, known: None })))
+}
+
+/// Finds a group by name or number. `None`: no such name.
+pub fn group(text: &str) -> io::Result<Option<u32>> {
+    match text.parse() {
+        Ok(gid) => Ok(Some(gid)),
+        Err(_) => Ok(Group::from_name(text)?.map(|group| group.gid.as_raw())),
+    }
+}
+
+impl Target {
+    /// Nothing would change: this process is already that user and group.
+    #[must_use]
+    pub fn is_me(&self) -> bool {
+        let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        self.user.as_ref().is_none_or(|user| user.uid == uid) && self.group.is_none_or(|group| group == gid)
+    }
+
+    /// Becomes it, for good: supplementary groups, group, user, in this order; then looks whether it is so.
+    pub fn take(&self) -> io::Result<()> {
+        let known = self.user.as_ref().and_then(|user| user.known.as_ref());
+        let group = self.group.or(known.map(|(_, primary)| *primary)).map(Gid::from_raw);
+        if let Some(group) = group {
+            match known {
+                Some((name, _)) => initgroups(&CString::new(name.as_str())?, group)?,
+                None => setgroups(&[group])?,
+            }
+            setresgid(group, group, group)?;
+        } else if self.user.is_some() {
+            setgroups(&[])?;
+        }
+        let user = self.user.as_ref().map(|user| Uid::from_raw(user.uid));
+        if let Some(user) = user {
+            setresuid(user, user, user)?;
+        }
+        let (users, groups) = (getresuid()?, getresgid()?);
+        let user_holds = user.is_none_or(|user| [users.real, users.effective, users.saved] == [user; 3]);
+        let group_holds = group.is_none_or(|group| [groups.real, groups.effective, groups.saved] == [group; 3]);
+        let stays = user.is_none_or(|user| user.is_root() || setuid(Uid::from_raw(0)).is_err());
+        if user_holds && group_holds && stays {
+            return Ok(());
+        }
+        Err(io::Error::other("the privileges are still there after they were dropped"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_name_and_number() {
+        let root = user("root").unwrap().unwrap();
+        assert_eq!((root.uid, user("0").unwrap().unwrap()), (0, root.clone()));
+        assert_eq!(user("4242424").unwrap(), Some(Account { uid: 4_242_424, known: None }));
+        assert_eq!(user("no such user").unwrap(), None);
+        assert_eq!(group("root").unwrap(), Some(0));
+        assert_eq!(group("17").unwrap(), Some(17));
+        assert_eq!(group("no such group").unwrap(), None);
+    }
+}

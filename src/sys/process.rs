@@ -1,0 +1,91 @@
+//! Fork and what a child does first: the double fork of a worker, the parent's death, the name in `ps`.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use nix::sys::signal::Signal;
+use nix::sys::wait::waitpid;
+use nix::unistd::{ForkResult, Pid};
+
+/// Which side of a fork this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The caller goes on, with the child's pid.
+    Parent(i32),
+    /// The new process.
+    Child,
+}
+
+/// fork(2). The caller must have no other thread of ours that could hold a lock (the zygote and the master have none).
+pub fn fork() -> io::Result<Side> {
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that forks")]
+    // SAFETY: the processes that fork have no Rust threads, so no lock of ours can be held by a thread that is gone.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Parent { child } => Ok(Side::Parent(child.as_raw())),
+        ForkResult::Child => Ok(Side::Child),
+    }
+}
+
+/// Ends the process at once: no destructors, no atexit handlers.
+pub fn exit_now(code: u8) -> ! {
+    // SAFETY: _exit touches no memory of ours.
+    unsafe { libc::_exit(i32::from(code)) }
+}
+
+/// Waits for one child, whatever its end; a child that somebody else has reaped (SIGCHLD ignored) is no error.
+pub fn wait_for(child: i32) {
+    while waitpid(Pid::from_raw(child), None) == Err(nix::errno::Errno::EINTR) {}
+}
+
+/// Our pid.
+#[must_use]
+pub fn id() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// Our parent's pid, now.
+#[must_use]
+pub fn parent_id() -> i32 {
+    nix::unistd::getppid().as_raw()
+}
+
+/// Asks for SIGKILL when the parent *thread* dies. Cleared by fork and by setuid to another id: set it last, then
+/// compare [`parent_id`] with the parent that was meant.
+pub fn die_with_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
+}
+
+/// A pipe, both ends close-on-exec: (read, write).
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+}
+
+/// Reads until nobody holds the write end any more.
+pub fn wait_for_eof(read: &OwnedFd) -> io::Result<()> {
+    let mut byte = [0; 16];
+    loop {
+        match nix::unistd::read(read, &mut byte) {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The name that `top` and `/proc/PID/comm` show, cut to 15 bytes.
+pub fn set_name(name: &str) {
+    if let Ok(name) = std::ffi::CString::new(name) {
+        let _ = nix::sys::prctl::set_name(&name);
+    }
+}
+
+/// How many threads this process has, ours and everybody's.
+#[must_use]
+pub fn thread_count() -> usize {
+    std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
+}
+
+/// Makes an open folder the current one.
+pub fn enter_folder(folder: &impl std::os::fd::AsFd) -> io::Result<()> {
+    Ok(nix::unistd::fchdir(folder)?)
+}

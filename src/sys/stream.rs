@@ -1,0 +1,209 @@
+//! Stream sockets of clients: accept, read, write, never blocking unless a `wait` is asked for by name.
+
+use std::io::{self, IoSlice};
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, Shutdown, SockaddrStorage, sendmsg, shutdown};
+
+/// Who is at the other end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// An internet address; IPv4 ones that came over an IPv6 socket are shown as IPv4.
+    Inet(SocketAddr),
+    /// A unix socket: no address worth showing.
+    Local,
+}
+
+impl Peer {
+    /// The address, if it has one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        match self {
+            Self::Inet(address) => Some(address.ip()),
+            Self::Local => None,
+        }
+    }
+}
+
+/// Accepts one connection of a listener: non-blocking and close-on-exec. `None`: nobody waits (or whoever waited is
+/// gone).
+pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, Peer)>> {
+    // SAFETY: an all-zero sockaddr_storage is valid; accept4 writes at most `length` bytes into it.
+    let (fd, address) = unsafe {
+        let mut address: libc::sockaddr_storage = std::mem::zeroed();
+        let mut length = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+        let fd = libc::accept4(
+            listener.as_raw_fd(),
+            (&raw mut address).cast(),
+            &raw mut length,
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+        );
+        (fd, address)
+    };
+    if fd < 0 {
+        let error = io::Error::last_os_error();
+        return match error.raw_os_error() {
+            // ECONNABORTED and the network errors of accept(2) are the client's, not the listener's.
+            Some(
+                libc::EAGAIN
+                | libc::EINTR
+                | libc::ECONNABORTED
+                | libc::EPROTO
+                | libc::ENETDOWN
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENETUNREACH
+                | libc::ENOPROTOOPT
+                | libc::EOPNOTSUPP
+                | libc::ENONET,
+            ) => Ok(None),
+            _ => Err(error),
+        };
+    }
+    // SAFETY: accept4 has just made it for us.
+    Ok(Some((unsafe { OwnedFd::from_raw_fd(fd) }, peer(&address))))
+}
+
+fn peer(address: &libc::sockaddr_storage) -> Peer {
+    // SAFETY: the family says which of the two layouts the kernel wrote; the storage is large enough for both.
+    unsafe {
+        match i32::from(address.ss_family) {
+            libc::AF_INET => {
+                let v4 = &*(&raw const *address).cast::<libc::sockaddr_in>();
+                let ip = IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes());
+                Peer::Inet(SocketAddr::new(ip, u16::from_be(v4.sin_port)))
+            }
+            libc::AF_INET6 => {
+                let v6 = &*(&raw const *address).cast::<libc::sockaddr_in6>();
+                let ip = IpAddr::from(v6.sin6_addr.s6_addr).to_canonical();
+                Peer::Inet(SocketAddr::new(ip, u16::from_be(v6.sin6_port)))
+            }
+            _ => Peer::Local,
+        }
+    }
+}
+
+/// Reads what is there, at most `limit` bytes, and appends it to `buffer`. 0 is the end; nothing there is
+/// `WouldBlock`.
+pub fn read(stream: BorrowedFd<'_>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
+    buffer.reserve(limit);
+    let room = buffer.spare_capacity_mut();
+    let want = room.len().min(limit);
+    loop {
+        // SAFETY: recv writes at most `want` bytes into the spare capacity, and says how many.
+        let got = unsafe {
+            libc::recv(stream.as_raw_fd(), buffer.spare_capacity_mut().as_mut_ptr().cast(), want, libc::MSG_DONTWAIT)
+        };
+        if got >= 0 {
+            let got = got as usize;
+            // SAFETY: the kernel has written these bytes.
+            unsafe { buffer.set_len(buffer.len() + got) };
+            return Ok(got);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Writes one part; how much went out. Nothing fits: `WouldBlock`. A client that is gone: an error, never a signal.
+pub fn write(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        // SAFETY: send reads `bytes` only.
+        let sent = unsafe {
+            libc::send(stream.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        };
+        if sent >= 0 {
+            return Ok(sent as usize);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Writes several parts with one call, as [`write`] does.
+pub fn write_parts(stream: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+    loop {
+        match sendmsg::<SockaddrStorage>(stream.as_raw_fd(), parts, &[], flags, None) {
+            Err(nix::errno::Errno::EINTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// What to wait for.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// Bytes, an end of file or an error.
+    Readable,
+    /// Room, or an error.
+    Writable,
+}
+
+/// Blocks until the stream is ready; `false` when the time is over first.
+pub fn wait(stream: BorrowedFd<'_>, until: Until, timeout: Duration) -> io::Result<bool> {
+    let flags = match until {
+        Until::Readable => PollFlags::POLLIN,
+        Until::Writable => PollFlags::POLLOUT,
+    };
+    let deadline = std::time::Instant::now() + timeout;
+    loop {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        let left = PollTimeout::try_from(left.as_millis().min(i32::MAX as u128) as i32).unwrap_or(PollTimeout::MAX);
+        match poll(&mut [PollFd::new(stream, flags)], left) {
+            Ok(0) => return Ok(false),
+            Ok(_) => return Ok(true),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Sends a FIN: the client sees the end after what was written; what it still sends can be read.
+pub fn finish_writing(stream: BorrowedFd<'_>) -> io::Result<()> {
+    Ok(shutdown(stream.as_raw_fd(), Shutdown::Write)?)
+}
+
+/// Makes the close of this descriptor a reset: the client can tell that what it got is not the whole.
+pub fn reset_on_close(stream: BorrowedFd<'_>) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    // A unix socket has no reset: the close is all that its client sees.
+    let _ = nix::sys::socket::setsockopt(&stream, nix::sys::socket::sockopt::Linger, &linger);
+}
+
+/// Turns Nagle's algorithm off; a unix socket has none.
+pub fn no_delay(stream: BorrowedFd<'_>) {
+    let _ = nix::sys::socket::setsockopt(&stream.as_fd(), nix::sys::socket::sockopt::TcpNoDelay, &true);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn bytes_come_and_the_end_is_zero() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (server, peer) = accept(listener.as_fd()).unwrap().unwrap();
+        assert_eq!(peer, Peer::Inet(client.local_addr().unwrap()));
+        let mut buffer = Vec::new();
+        assert_eq!(read(server.as_fd(), &mut buffer, 10).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        client.write_all(b"hello").unwrap();
+        assert!(wait(server.as_fd(), Until::Readable, Duration::from_secs(5)).unwrap());
+        assert_eq!(read(server.as_fd(), &mut buffer, 3).unwrap(), 3);
+        assert_eq!(read(server.as_fd(), &mut buffer, 10).unwrap(), 2);
+        assert_eq!(buffer, b"hello");
+        drop(client);
+        assert!(wait(server.as_fd(), Until::Readable, Duration::from_secs(5)).unwrap());
+        assert_eq!(read(server.as_fd(), &mut buffer, 10).unwrap(), 0);
+    }
+}

@@ -1,0 +1,68 @@
+//! Why a request is not served, and the status that says so.
+
+/// A reason not to serve a request. The status codes are those of RFC 9110 15.5 and 15.6, and 431 of RFC 6585.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// 400: the head or the framing of the body breaks the protocol; the text says how.
+    Malformed(&'static str),
+    /// 408: the client took too long to send its request.
+    Timeout,
+    /// 413: the body is larger than the limit.
+    BodyTooLarge,
+    /// 414: the request target alone is larger than the head may be.
+    TargetTooLong,
+    /// 417: an expectation that is not `100-continue`.
+    Expectation,
+    /// 431: the head is larger than `buffer-size`.
+    HeadTooLarge,
+    /// 431: the head has more fields than are taken.
+    TooManyFields,
+    /// 500: the application failed before it said anything.
+    Failed,
+    /// 501: a method that only proxies have: CONNECT.
+    Method,
+    /// 501: a transfer coding that is not built.
+    TransferCoding,
+    /// 503: no room for the request now.
+    Busy,
+    /// 505: an HTTP version that is not 1.x.
+    Version,
+}
+
+impl Refusal {
+    /// The status line's code and reason, `400 Bad Request`.
+    #[must_use]
+    pub fn status(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "400 Bad Request",
+            Self::Timeout => "408 Request Timeout",
+            Self::BodyTooLarge => "413 Content Too Large",
+            Self::TargetTooLong => "414 URI Too Long",
+            Self::Expectation => "417 Expectation Failed",
+            Self::HeadTooLarge | Self::TooManyFields => "431 Request Header Fields Too Large",
+            Self::Failed => "500 Internal Server Error",
+            Self::Method | Self::TransferCoding => "501 Not Implemented",
+            Self::Busy => "503 Service Unavailable",
+            Self::Version => "505 HTTP Version Not Supported",
+        }
+    }
+
+    /// What was wrong, for the log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Malformed(how) => how,
+            Self::Timeout => "the request did not arrive in time",
+            Self::BodyTooLarge => "the body is larger than allowed",
+            Self::TargetTooLong => "the request target is longer than buffer-size",
+            Self::Expectation => "an unknown expectation",
+            Self::HeadTooLarge => "the request head is larger than buffer-size",
+            Self::TooManyFields => "the request head has too many fields",
+            Self::Failed => "the application failed",
+            Self::Method => "a method for proxies only",
+            Self::TransferCoding => "an unknown transfer coding",
+            Self::Busy => "no room for the request",
+            Self::Version => "not HTTP/1.0 or HTTP/1.1",
+        }
+    }
+}

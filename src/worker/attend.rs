@@ -1,0 +1,423 @@
+//! Driving one connection: from an event to the point where it has to wait again.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use ruwsgi_sys::epoll::Interest;
+use ruwsgi_sys::nix::errno::Errno;
+use ruwsgi_sys::table::Owned;
+use ruwsgi_sys::{clock, stream};
+use ruwsgi_wire::{Body, Head, Refusal, Vars};
+
+use crate::app::App;
+use crate::connection::{Coming, Connection, Flushed, State, Then, Waiting};
+use crate::engine::{Core, Engine};
+use crate::input::{Framing, Input, MEMORY_BYTES, Stream};
+
+/// How much one read takes at most, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+/// The same while a larger body comes.
+const BODY_READ_BYTES: usize = 256 * 1024;
+/// A pooled buffer keeps at most this.
+const POOLED_BYTES: usize = 64 * 1024;
+/// How many pipelined requests one event serves before others get their turn.
+const PIPELINED: u32 = 16;
+/// How long a connection that was told the end may stay before it is closed.
+const LINGER: Duration = Duration::from_secs(2);
+/// How long a worker that drains waits for the first request of a connection that is open already.
+const FIRST_REQUEST: Duration = Duration::from_secs(3);
+/// How long the listeners rest when there is no descriptor to accept with.
+const DOORS_SHUT: Duration = Duration::from_millis(100);
+
+/// What is to be done with a connection.
+pub(crate) enum Fate {
+    /// Wait for the next event.
+    Wait,
+    /// It has more to do, after others.
+    Later,
+    Close,
+}
+
+/// How far the bytes that are here lead.
+enum Progress {
+    /// A request was served, or something was said: look again.
+    On,
+    /// So many bytes at most should be read.
+    More(usize),
+    Done(Fate),
+}
+
+impl Engine<'_> {
+    /// Takes one connection from a listener, and reads from it at once: mostly its first request is here already.
+    pub(crate) fn accept<A: App>(&self, core: &mut Core<'_, A>, door: usize) {
+        self.accept_one(core, door);
+    }
+
+    /// As [`accept`](Self::accept); `false`: nobody waits there.
+    pub(crate) fn accept_one<A: App>(&self, core: &mut Core<'_, A>, door: usize) -> bool {
+        let Some(listener) = self.listeners.get(door) else { return false };
+        let (fd, peer) = match stream::accept(listener.fd.as_fd()) {
+            Ok(Some(accepted)) => accepted,
+            Ok(None) => return false,
+            Err(error) => {
+                self.rest_doors(&error);
+                return false;
+            }
+        };
+        stream::no_delay(fd.as_fd());
+        let mut connection = Connection::new(fd, peer, door, (listener.exchange)(&self.rules.limits));
+        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+        match self.table.insert(connection) {
+            Some(connection) => self.attend(core, connection, true, false),
+            None => tracing::error!("a connection was closed: a worker holds at most a million of them"),
+        }
+        true
+    }
+
+    /// No descriptor, no memory: the queue keeps the clients, and asking again at once would only burn a core.
+    fn rest_doors(&self, error: &io::Error) {
+        let until = clock::coarse_ms() + millis(DOORS_SHUT);
+        if self.doors_shut_until_ms.swap(until, Ordering::Relaxed) == 0 {
+            let hint = if error.raw_os_error() == Some(Errno::EMFILE as i32) { " (see ulimit -n)" } else { "" };
+            tracing::warn!("accept: {error}{hint}: new connections wait in the listen queue");
+        }
+        self.shut_doors();
+        self.hurry();
+    }
+
+    /// Drives a connection until it has to wait. `readable`: there may be something to read; `closed`: a short read
+    /// does not mean that there is nothing behind it.
+    pub(crate) fn attend<A: App>(
+        &self,
+        core: &mut Core<'_, A>,
+        mut connection: Owned<'_, Connection>,
+        mut readable: bool,
+        mut closed: bool,
+    ) {
+        loop {
+            let fate = self.advance(core, &mut connection, readable, closed);
+            if connection.input.is_empty() && connection.input.capacity() > 0 {
+                core.pool_buffer(std::mem::take(&mut connection.input));
+            }
+            if let Fate::Close = fate {
+                drop(connection.remove());
+                return self.finish_if_drained();
+            }
+            if !connection.watched {
+                let token = connection.token().number();
+                if self.epoll.add(connection.fd.as_fd(), token, Interest::Connection).is_err() {
+                    drop(connection.remove());
+                    return self.finish_if_drained();
+                }
+                connection.watched = true;
+            }
+            let token = connection.token();
+            match connection.release() {
+                Ok(()) => {
+                    if let Fate::Later = fate {
+                        self.later(token);
+                    }
+                    return;
+                }
+                // Something happened meanwhile, and nobody said what.
+                Err(again) => (connection, readable, closed) = (again, true, true),
+            }
+        }
+    }
+
+    /// Looks after a connection that nobody has touched for a while: its deadline, or the end of the worker.
+    pub(crate) fn check<A: App>(&self, core: &mut Core<'_, A>, mut connection: Owned<'_, Connection>, now_ms: u64) {
+        if now_ms >= connection.deadline_ms {
+            match connection.state {
+                State::Head if connection.is_idle() => self.say_goodbye(&mut connection),
+                State::Head | State::Body(_) => self.refuse(core, &mut connection, Refusal::Timeout),
+                State::Flush(_) | State::Linger => {
+                    drop(connection.remove());
+                    return self.finish_if_drained();
+                }
+            }
+        } else if !(self.draining.load(Ordering::Relaxed) && connection.is_idle()) {
+            match connection.release() {
+                Ok(()) => return,
+                Err(again) => connection = again,
+            }
+        }
+        self.attend(core, connection, true, true);
+    }
+
+    fn advance<A: App>(
+        &self,
+        core: &mut Core<'_, A>,
+        connection: &mut Connection,
+        readable: bool,
+        closed: bool,
+    ) -> Fate {
+        let mut dry = !readable;
+        let served = connection.requests;
+        loop {
+            if let State::Flush(then) = connection.state {
+                match connection.flush() {
+                    Flushed::Gone => return Fate::Close,
+                    Flushed::Some => {
+                        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+                        return Fate::Wait;
+                    }
+                    Flushed::All if then == Then::Close => return Fate::Close,
+                    Flushed::All if then == Then::Linger => self.say_goodbye(connection),
+                    Flushed::All => self.await_head(connection),
+                }
+            }
+            if connection.requests.wrapping_sub(served) >= PIPELINED {
+                return Fate::Later;
+            }
+            let limit = match self.progress(core, connection) {
+                Progress::On => continue,
+                Progress::Done(fate) => return fate,
+                Progress::More(_) if connection.eof => return Fate::Close,
+                Progress::More(_) if dry => return self.settle(connection),
+                Progress::More(limit) => limit,
+            };
+            if connection.input.capacity() == 0 {
+                connection.input = core.pool.pop().unwrap_or_default();
+            }
+            match stream::read(connection.fd.as_fd(), &mut connection.input, limit) {
+                Ok(0) => connection.eof = true,
+                Ok(got) => {
+                    dry = got < limit && !closed;
+                    if let State::Body(_) = connection.state {
+                        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => dry = true,
+                Err(_) => return Fate::Close,
+            }
+        }
+    }
+
+    /// Nothing more to read: the connection waits, unless the worker drains and it is idle.
+    fn settle(&self, connection: &mut Connection) -> Fate {
+        if self.draining.load(Ordering::Relaxed) && connection.is_idle() {
+            if connection.requests > 0 {
+                self.say_goodbye(connection);
+            } else {
+                // Its first request may be on the way: a FIN now would be a lost request.
+                let soon = clock::coarse_ms() + millis(FIRST_REQUEST);
+                connection.deadline_ms = connection.deadline_ms.min(soon);
+            }
+        }
+        Fate::Wait
+    }
+
+    fn progress<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
+        match &mut connection.state {
+            State::Head if connection.input.is_empty() => Progress::More(READ_BYTES),
+            State::Head => self.progress_head(core, connection),
+            State::Body(_) => self.progress_body(core, connection),
+            State::Linger => {
+                connection.input.clear();
+                Progress::More(READ_BYTES)
+            }
+            State::Flush(_) => Progress::On,
+        }
+    }
+
+    fn progress_head<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
+        let mut vars = core.vars.take().unwrap_or_default();
+        match connection.exchange.head(&connection.input, &mut vars) {
+            Head::Partial { begun } => {
+                core.vars = Some(vars);
+                if begun && !connection.begun {
+                    connection.begun = true;
+                    connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+                }
+                Progress::More(READ_BYTES)
+            }
+            Head::Refused(refusal) => {
+                core.vars = Some(vars);
+                self.refuse(core, connection, refusal);
+                Progress::On
+            }
+            Head::Whole { bytes, body, expects_continue } => {
+                connection.begun = true;
+                let here = connection.input.len() - bytes;
+                let body = match body {
+                    Body::Empty => Coming::Length(0),
+                    Body::Length(length) => match usize::try_from(length) {
+                        Ok(length) if length <= MEMORY_BYTES || here >= length => Coming::Length(length),
+                        _ => return self.stream_body(core, connection, vars, (bytes, length, expects_continue)),
+                    },
+                    Body::Framed(decoder) => Coming::Framed(decoder, Vec::new()),
+                };
+                if let Coming::Length(length) = body
+                    && here >= length
+                {
+                    let input = Input::whole(std::mem::take(&mut connection.input), bytes, bytes + length);
+                    return self.serve(core, connection, vars, input);
+                }
+                if expects_continue && here == 0 {
+                    connection.exchange.proceed(&mut connection.output);
+                    if let Flushed::Gone = connection.flush() {
+                        return Progress::Done(Fate::Close);
+                    }
+                }
+                connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+                connection.state = State::Body(Box::new(Waiting { vars, head: bytes, body }));
+                Progress::On
+            }
+        }
+    }
+
+    /// A body above the engine's limit: the application runs now, and reads it as it comes.
+    fn stream_body<A: App>(
+        &self,
+        core: &mut Core<'_, A>,
+        connection: &mut Connection,
+        vars: Vars,
+        (head, length, expects_continue): (usize, u64, bool),
+    ) -> Progress {
+        let Ok(fd) = connection.fd.try_clone() else {
+            self.refuse(core, connection, Refusal::Busy);
+            return Progress::On;
+        };
+        let bytes = std::mem::take(&mut connection.input);
+        let here = bytes.len() - head;
+        let mut proceed = Vec::new();
+        if expects_continue && here == 0 {
+            connection.exchange.proceed(&mut proceed);
+        }
+        let framing = Framing::Length(length - here as u64);
+        let stream = Stream { fd, framing, timeout: self.rules.timeout, proceed, behind: Vec::new(), failed: false };
+        let end = bytes.len();
+        self.serve(core, connection, vars, Input::streamed(bytes, head, end, stream))
+    }
+
+    fn progress_body<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
+        let State::Body(waiting) = &mut connection.state else { return Progress::On };
+        let head = waiting.head;
+        match &mut waiting.body {
+            Coming::Length(length) => {
+                let (here, length) = (connection.input.len() - head, *length);
+                if here < length {
+                    return Progress::More((length - here).clamp(READ_BYTES, BODY_READ_BYTES));
+                }
+                let input = Input::whole(std::mem::take(&mut connection.input), head, head + length);
+                self.serve_waiting(core, connection, input)
+            }
+            Coming::Framed(decoder, body) => {
+                let step = match decoder.decode(&connection.input[head..], body) {
+                    Ok(step) => step,
+                    Err(refusal) => {
+                        self.refuse(core, connection, refusal);
+                        return Progress::On;
+                    }
+                };
+                connection.input.drain(head..head + step.consumed);
+                if !step.done && body.len() <= MEMORY_BYTES {
+                    return Progress::More(READ_BYTES);
+                }
+                let mut bytes = std::mem::take(body);
+                let end = bytes.len();
+                let input = if step.done {
+                    bytes.extend_from_slice(&connection.input[head..]);
+                    Input::whole(bytes, 0, end)
+                } else {
+                    let Ok(fd) = connection.fd.try_clone() else {
+                        self.refuse(core, connection, Refusal::Busy);
+                        return Progress::On;
+                    };
+                    let State::Body(waiting) = std::mem::replace(&mut connection.state, State::Head) else {
+                        return Progress::On;
+                    };
+                    let Waiting { vars, body: Coming::Framed(decoder, _), .. } = *waiting else { return Progress::On };
+                    let (timeout, framing) = (self.rules.timeout, Framing::Framed(decoder));
+                    let stream =
+                        Stream { fd, framing, timeout, proceed: Vec::new(), behind: Vec::new(), failed: false };
+                    connection.input.clear();
+                    return self.serve(core, connection, vars, Input::streamed(bytes, 0, end, stream));
+                };
+                connection.input.clear();
+                self.serve_waiting(core, connection, input)
+            }
+        }
+    }
+
+    fn serve_waiting<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, input: Input) -> Progress {
+        match std::mem::replace(&mut connection.state, State::Head) {
+            State::Body(waiting) => self.serve(core, connection, waiting.vars, input),
+            _ => Progress::On,
+        }
+    }
+
+    /// One turn, and where it leaves the connection.
+    fn serve<A: App>(
+        &self,
+        core: &mut Core<'_, A>,
+        connection: &mut Connection,
+        mut vars: Vars,
+        input: Input,
+    ) -> Progress {
+        let then = self.turn(core, connection, &mut vars, input);
+        core.vars = Some(vars);
+        let Some(then) = then else {
+            stream::reset_on_close(connection.fd.as_fd());
+            return Progress::Done(Fate::Close);
+        };
+        if connection.output_at < connection.output.len() {
+            connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+            connection.state = State::Flush(then);
+            return Progress::Done(Fate::Wait);
+        }
+        if connection.output.capacity() > 0 {
+            connection.output.clear();
+            connection.output_at = 0;
+            core.pool_buffer(std::mem::take(&mut connection.output));
+        }
+        match then {
+            Then::Close => return Progress::Done(Fate::Close),
+            Then::Linger => self.say_goodbye(connection),
+            Then::Next => self.await_head(connection),
+        }
+        Progress::On
+    }
+
+    fn await_head(&self, connection: &mut Connection) {
+        connection.state = State::Head;
+        connection.begun = false;
+        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.keepalive.unwrap_or(self.rules.timeout));
+    }
+
+    /// Answers with an error, and ends the conversation.
+    fn refuse<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, refusal: Refusal) {
+        core.now.refresh();
+        self.tell_refusal(core, connection, refusal);
+        connection.exchange.refuse(refusal, core.now.date(), &mut connection.output);
+        connection.input.clear();
+        connection.state = State::Flush(Then::Linger);
+        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+    }
+
+    /// A FIN behind what was sent; from here on the connection is only read.
+    fn say_goodbye(&self, connection: &mut Connection) {
+        // A connection that is broken already: the next read tells.
+        let _ = stream::finish_writing(connection.fd.as_fd());
+        connection.state = State::Linger;
+        connection.input.clear();
+        connection.deadline_ms = clock::coarse_ms() + millis(LINGER);
+    }
+}
+
+impl<A> Core<'_, A> {
+    /// Keeps an empty buffer for the next connection that needs one.
+    pub(crate) fn pool_buffer(&mut self, mut buffer: Vec<u8>) {
+        buffer.clear();
+        if buffer.capacity() <= POOLED_BYTES && self.pool.len() < 64 {
+            self.pool.push(buffer);
+        }
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 2)
+}

@@ -1,0 +1,117 @@
+//! One connection: what it holds between two events.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use ruwsgi_sys::stream::{self, Peer};
+use ruwsgi_wire::{Decoder, Exchange, Vars};
+
+/// A connection of a client.
+pub(crate) struct Connection {
+    pub fd: OwnedFd,
+    pub peer: Peer,
+    /// Which listener it came through.
+    pub door: usize,
+    pub exchange: Box<dyn Exchange>,
+    /// Bytes that were read and belong to no request yet.
+    pub input: Vec<u8>,
+    /// Response bytes that a slow reader has not taken; the first `output_at` of them are sent.
+    pub output: Vec<u8>,
+    pub output_at: usize,
+    pub state: State,
+    /// The client has closed its side. Remembered, because the edge comes only once.
+    pub eof: bool,
+    /// Part of a request head is here.
+    pub begun: bool,
+    /// epoll knows it.
+    pub watched: bool,
+    /// When something must have happened, by `clock::coarse_ms`.
+    pub deadline_ms: u64,
+    /// Requests served on it.
+    pub requests: u32,
+}
+
+/// What a connection waits for.
+pub(crate) enum State {
+    /// A request head.
+    Head,
+    /// The body of the request whose head is here.
+    Body(Box<Waiting>),
+    /// The client, to take the rest of a response.
+    Flush(Then),
+    /// The client, to close: everything was said, and what it still sends is read and dropped, since a close with
+    /// unread bytes would be a reset that can destroy the last response on its way.
+    Linger,
+}
+
+/// What comes after a response is flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// The next request.
+    Next,
+    /// A FIN, then reading on until the client closes.
+    Linger,
+    /// The end.
+    Close,
+}
+
+/// A request whose body is still coming.
+pub(crate) struct Waiting {
+    pub vars: Vars,
+    /// The bytes of the head, at the start of the input.
+    pub head: usize,
+    pub body: Coming,
+}
+
+/// A body on its way.
+pub(crate) enum Coming {
+    /// So many bytes in all, behind the head in the input.
+    Length(usize),
+    /// What was decoded so far, and the decoder for what comes behind the head in the input.
+    Framed(Decoder, Vec<u8>),
+}
+
+/// How a flush went.
+pub(crate) enum Flushed {
+    All,
+    Some,
+    Gone,
+}
+
+impl Connection {
+    pub(crate) fn new(fd: OwnedFd, peer: Peer, door: usize, exchange: Box<dyn Exchange>) -> Self {
+        Self {
+            fd,
+            peer,
+            door,
+            exchange,
+            input: Vec::new(),
+            output: Vec::new(),
+            output_at: 0,
+            state: State::Head,
+            eof: false,
+            begun: false,
+            watched: false,
+            deadline_ms: 0,
+            requests: 0,
+        }
+    }
+
+    /// It is between two requests, and nothing of the next one is here.
+    pub(crate) fn is_idle(&self) -> bool {
+        matches!(self.state, State::Head) && !self.begun && self.input.is_empty()
+    }
+
+    /// Sends what waits, as far as the client takes it.
+    pub(crate) fn flush(&mut self) -> Flushed {
+        while self.output_at < self.output.len() {
+            match stream::write(self.fd.as_fd(), &self.output[self.output_at..]) {
+                Ok(sent) => self.output_at += sent,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flushed::Some,
+                Err(_) => return Flushed::Gone,
+            }
+        }
+        self.output.clear();
+        self.output_at = 0;
+        Flushed::All
+    }
+}

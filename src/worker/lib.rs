@@ -1,0 +1,24 @@
+//! The life of a request: connections, the engine that pumps them, one turn from head to log line, and the seam to the
+//! language that answers.
+//!
+//! A worker is a process. It has cores (threads that run the application), which share one epoll instance and one
+//! table of connections. It never forks and never supervises.
+
+#![forbid(unsafe_code)]
+
+pub mod app;
+mod attend;
+mod connection;
+mod engine;
+pub mod input;
+mod log;
+mod now;
+mod orders;
+pub mod response;
+mod trust;
+mod turn;
+
+pub use app::{App, Language, Request};
+pub use engine::{Listener, Setup, run};
+pub use input::Input;
+pub use response::{Gone, Response};

@@ -1,0 +1,109 @@
+//! The time, as a core needs it: cheap, and formatted once a second.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use ruwsgi_sys::clock;
+
+/// The time of one core.
+pub(crate) struct Now {
+    second: i64,
+    date: [u8; 29],
+    ctime: String,
+}
+
+impl Now {
+    pub(crate) fn new() -> Self {
+        let mut now = Self { second: i64::MIN, date: [0; 29], ctime: String::new() };
+        now.refresh();
+        now
+    }
+
+    /// Looks at the clock: once a request.
+    pub(crate) fn refresh(&mut self) {
+        let second = clock::unix_seconds();
+        if second != self.second {
+            self.second = second;
+            self.date = imf_date(second);
+            self.ctime = clock::ctime(second);
+        }
+    }
+
+    /// The value of a `Date` field.
+    pub(crate) fn date(&self) -> &[u8] {
+        &self.date
+    }
+
+    /// Seconds since 1970.
+    pub(crate) fn second(&self) -> i64 {
+        self.second
+    }
+
+    /// Local time, in the shape of uWSGI's request line.
+    pub(crate) fn ctime(&self) -> &str {
+        &self.ctime
+    }
+}
+
+/// Lets something be told once a second.
+#[derive(Default)]
+pub(crate) struct Moderation {
+    second: AtomicI64,
+    untold: AtomicU64,
+}
+
+impl Moderation {
+    /// It happened: `Some` if it may be told, with how often it was not told before.
+    pub(crate) fn count(&self, second: i64) -> Option<u64> {
+        if self.second.swap(second, Ordering::Relaxed) == second {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        Some(self.untold.swap(0, Ordering::Relaxed))
+    }
+}
+
+/// `Sun, 06 Nov 1994 08:49:37 GMT`: the IMF-fixdate of RFC 9110 5.6.7.
+fn imf_date(unix: i64) -> [u8; 29] {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (days, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
+    let (year, month, day) = civil(days);
+    let mut date = [b' '; 29];
+    let written = write!(
+        &mut date[..],
+        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
+        DAYS[days.rem_euclid(7) as usize],
+        MONTHS[month],
+        second / 3600,
+        second / 60 % 60,
+        second % 60
+    );
+    debug_assert!(written.is_ok(), "a date has 29 bytes until the year 9999");
+    date
+}
+
+/// Days since 1970 as (year, month from 0, day from 1), by the calendar of 400-year eras that begin in March.
+fn civil(days: i64) -> (i64, usize, i64) {
+    let days = days + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let first = (153 * month + 2) / 5;
+    let early = month >= 10;
+    (era * 400 + year + i64::from(early), if early { month - 10 } else { month + 2 } as usize, day - first + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_the_rfc() {
+        assert_eq!(&imf_date(784_111_777), b"Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(&imf_date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&imf_date(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(&imf_date(1_795_305_599), b"Sat, 21 Nov 2026 23:59:59 GMT");
+    }
+}

@@ -1,0 +1,67 @@
+//! What the master and signals ask of a worker.
+
+use std::sync::atomic::Ordering;
+
+use ruwsgi_contract::message::{FromWorker, Message, Recycle, ToWorker};
+use ruwsgi_sys::channel::Received;
+use ruwsgi_sys::clock;
+use ruwsgi_sys::table::Token;
+
+use crate::app::App;
+use crate::engine::{Core, Engine};
+
+impl Engine<'_> {
+    /// Reads what the master says.
+    pub(crate) fn take_orders<A: App>(&self, core: &mut Core<'_, A>) {
+        match self.channel.receive(false) {
+            Ok(Received::Nothing) => {}
+            Ok(Received::Message(message)) => match ToWorker::decode(&message.bytes) {
+                Some(ToWorker::Drain { last, .. }) => self.drain(core, last),
+                None => tracing::warn!("the master sent a message that this worker does not know"),
+            },
+            // Without the master nobody would replace this worker or stop it.
+            Ok(Received::Closed) | Err(_) => self.drain(core, false),
+        }
+    }
+
+    /// Somebody sent a signal to this worker alone: it asks to be replaced and serves on until it is.
+    pub(crate) fn signalled(&self) {
+        self.signalled.take();
+        self.ask_to_be_replaced(Recycle::Signal);
+    }
+
+    /// Asks the master for a successor, once.
+    pub(crate) fn ask_to_be_replaced(&self, why: Recycle) {
+        if !self.recycle_asked.swap(true, Ordering::Relaxed)
+            && self.channel.send(&FromWorker::Recycle(why).encode(), &[]).is_err()
+        {
+            self.recycle_asked.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes no new connections from here on and finishes the others. `last`: nobody else will take what waits in the
+    /// listen queues, so that is taken first.
+    fn drain<A: App>(&self, core: &mut Core<'_, A>, last: bool) {
+        if self.draining.load(Ordering::Relaxed) {
+            return;
+        }
+        if last {
+            for door in 0..self.listeners.len() {
+                while self.accept_one(core, door) {}
+            }
+        }
+        self.shut_doors();
+        // The master's channel has nothing more to say; closed, it would be readable for ever.
+        let _ = self.epoll.delete(std::os::fd::AsFd::as_fd(self.channel));
+        self.draining.store(true, Ordering::Relaxed);
+        self.hurry();
+        let now_ms = clock::coarse_ms();
+        let tokens: Vec<Token> = self.table.tokens().collect();
+        for token in tokens {
+            if let ruwsgi_sys::table::Own::Mine(connection) = self.table.own(token) {
+                self.check(core, connection, now_ms);
+            }
+        }
+        self.finish_if_drained();
+    }
+}

@@ -1,0 +1,372 @@
+//! The engine with an application in Rust behind it: real sockets, no Python, no master.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use ruwsgi_contract::message::{FromWorker, Message, ToWorker};
+use ruwsgi_contract::scoreboard::Scoreboard;
+use ruwsgi_log::Log;
+use ruwsgi_options::{Config, Directive, Origin};
+use ruwsgi_sys::channel::{Channel, Received};
+use ruwsgi_wire::Key;
+use ruwsgi_worker::{App, Language, Listener, Request, Response, Setup, run};
+
+/// Answers with the target and the body. `/slow...` takes 10 ms, `/large` is 3 MB, `/fail` fails.
+struct Echo;
+
+impl Language for Echo {
+    type App = Self;
+
+    fn app(&self, _core: usize) -> Self {
+        Self
+    }
+}
+
+impl App for Echo {
+    fn serve(&mut self, request: &mut Request<'_>, response: &mut Response<'_>) {
+        let path = request.vars.key(Key::PathInfo).unwrap_or_default().to_vec();
+        while !request.input.is_complete() {
+            let want = request.input.buffered().len() + 1;
+            if request.input.fill(want).is_err() {
+                return response.fail();
+            }
+        }
+        if path == b"/fail" {
+            return response.fail();
+        }
+        if path.starts_with(b"/slow") {
+            let until = Instant::now() + Duration::from_millis(10);
+            while Instant::now() < until {
+                std::thread::yield_now();
+            }
+        }
+        let mut body = path.clone();
+        body.extend_from_slice(request.input.buffered());
+        if path == b"/large" {
+            body.resize(3_000_000, b'x');
+        }
+        if response.begin(b"200 OK").is_err() {
+            return response.fail();
+        }
+        response.length(body.len() as u64);
+        let mut rest = &body[..];
+        while !rest.is_empty() {
+            match response.write(rest) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(_) => return,
+            }
+            if !rest.is_empty() && response.wait_for_room().is_err() {
+                return;
+            }
+        }
+    }
+
+    fn rest(&mut self) {}
+
+    fn resume(&mut self) {}
+}
+
+/// A worker in this process, until it is dropped.
+struct Worker {
+    address: SocketAddr,
+    master: Channel,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Worker {
+    fn start(options: &[(&str, &str)]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let directives = options
+            .iter()
+            .chain(&[("disable-logging", "true")])
+            .map(|(name, value)| Directive { name: (*name).into(), value: Some((*value).into()), origin: Origin::Argv })
+            .collect();
+        let (master, channel) = Channel::pair().unwrap();
+        let thread = std::thread::spawn(move || {
+            let (config, _) = Config::interpret(directives).unwrap();
+            let scoreboard = Scoreboard::create(1, config.workers.threads as usize).unwrap();
+            let listeners = vec![Listener {
+                fd: OwnedFd::from(listener),
+                exchange: ruwsgi_wire::http::exchange,
+                port: address.port().to_string(),
+            }];
+            let log = Log::stderr().unwrap();
+            run(Setup { config: &config, listeners, channel, scoreboard: &scoreboard, seat: 0, log }, &Echo).unwrap();
+        });
+        let Received::Message(up) = master.receive(true).unwrap() else { panic!("the worker said nothing") };
+        assert_eq!(FromWorker::decode(&up.bytes), Some(FromWorker::Up));
+        Self { address, master, thread: Some(thread) }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream
+    }
+
+    fn drain(&self) {
+        self.master.send(&ToWorker::Drain { mercy_ms: 60_000, last: false }.encode(), &[]).unwrap();
+    }
+
+    fn join(&mut self) {
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.drain();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Reads one response; its status line and its body.
+fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> (String, Vec<u8>) {
+    loop {
+        if let Some(end) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+            let head = String::from_utf8(buffer[..end].to_vec()).unwrap();
+            let length: usize = head
+                .lines()
+                .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ").map(str::to_owned))
+                .map_or(0, |length| length.parse().unwrap());
+            while buffer.len() < end + 4 + length {
+                assert!(read(stream, buffer) > 0, "the body was cut");
+            }
+            let body = buffer[end + 4..end + 4 + length].to_vec();
+            buffer.drain(..end + 4 + length);
+            return (head.lines().next().unwrap().to_owned(), body);
+        }
+        assert!(read(stream, buffer) > 0, "no answer: {:?}", String::from_utf8_lossy(buffer));
+    }
+}
+
+fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> usize {
+    let mut part = vec![0; 65_536];
+    let got = stream.read(&mut part).unwrap();
+    buffer.extend_from_slice(&part[..got]);
+    got
+}
+
+const GET: &[u8] = b"GET /hi HTTP/1.1\r\nHost: x\r\n\r\n";
+
+#[test]
+fn a_request_is_answered_however_it_is_cut() {
+    let worker = Worker::start(&[]);
+    let mut stream = worker.connect();
+    stream.set_nodelay(true).unwrap();
+    let mut buffer = Vec::new();
+    let post = b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello";
+    for cut in 1..post.len() {
+        stream.write_all(&post[..cut]).unwrap();
+        stream.write_all(&post[cut..]).unwrap();
+        assert_eq!(answer(&mut stream, &mut buffer), ("HTTP/1.1 200 OK".into(), b"/bhello".to_vec()));
+    }
+}
+
+#[test]
+fn a_request_before_a_half_close_is_answered() {
+    let worker = Worker::start(&[]);
+    for _ in 0..50 {
+        let mut stream = worker.connect();
+        stream.write_all(&GET.repeat(2)).unwrap();
+        stream.shutdown(Shutdown::Write).unwrap();
+        let mut buffer = Vec::new();
+        for _ in 0..2 {
+            assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
+        }
+        assert_eq!(read(&mut stream, &mut buffer), 0);
+    }
+}
+
+#[test]
+fn a_hundred_pipelined_requests_are_answered_in_order() {
+    let worker = Worker::start(&[]);
+    let mut stream = worker.connect();
+    let mut all = Vec::new();
+    for number in 0..100 {
+        write!(all, "GET /{number} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    }
+    stream.write_all(&all).unwrap();
+    let mut buffer = Vec::new();
+    for number in 0..100 {
+        assert_eq!(answer(&mut stream, &mut buffer).1, format!("/{number}").into_bytes());
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_all_of_a_large_response_and_holds_up_nobody() {
+    let worker = Worker::start(&[]);
+    let mut slow = worker.connect();
+    slow.write_all(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let mut fast = worker.connect();
+    fast.write_all(GET).unwrap();
+    assert_eq!(answer(&mut fast, &mut Vec::new()).1, b"/hi");
+    assert_eq!(answer(&mut slow, &mut Vec::new()).1.len(), 3_000_000);
+}
+
+#[test]
+fn chunked_and_large_bodies_arrive_whole() {
+    let worker = Worker::start(&[]);
+    let mut stream = worker.connect();
+    let mut buffer = Vec::new();
+    stream.write_all(b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n").unwrap();
+    stream.write_all(b"2\r\nde\r\n0\r\n\r\n").unwrap();
+    stream.write_all(GET).unwrap();
+    assert_eq!(answer(&mut stream, &mut buffer).1, b"/cabcde");
+    assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
+    let body = vec![b'y'; 5_000_000];
+    let mut writer = stream.try_clone().unwrap();
+    let sender = std::thread::spawn(move || {
+        write!(writer, "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+        writer.write_all(&body).unwrap();
+        writer.write_all(b"POST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+        for chunk in body.chunks(100_000) {
+            write!(writer, "{:x}\r\n", chunk.len()).unwrap();
+            writer.write_all(chunk).unwrap();
+            writer.write_all(b"\r\n").unwrap();
+        }
+        writer.write_all(b"0\r\n\r\n").unwrap();
+        writer.write_all(GET).unwrap();
+    });
+    assert_eq!(answer(&mut stream, &mut buffer).1.len(), 5_000_002);
+    assert_eq!(answer(&mut stream, &mut buffer).1.len(), 5_000_002);
+    assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
+    sender.join().unwrap();
+}
+
+#[test]
+fn slow_heads_and_bodies_cost_no_core() {
+    let worker = Worker::start(&[]);
+    let halves: Vec<_> = (0..50)
+        .map(|index| {
+            let mut stream = worker.connect();
+            let half: &[u8] = if index % 2 == 0 {
+                b"GET / HTTP/1.1\r\nHo"
+            } else {
+                b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nabc"
+            };
+            stream.write_all(half).unwrap();
+            stream
+        })
+        .collect();
+    let mut stream = worker.connect();
+    let mut buffer = Vec::new();
+    for _ in 0..100 {
+        stream.write_all(GET).unwrap();
+        assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
+    }
+    drop(halves);
+}
+
+#[test]
+fn a_head_that_takes_too_long_is_answered_408() {
+    let worker = Worker::start(&[("socket-timeout", "1")]);
+    let mut stream = worker.connect();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: ").unwrap();
+    let mut buffer = Vec::new();
+    assert_eq!(answer(&mut stream, &mut buffer).0, "HTTP/1.1 408 Request Timeout");
+    assert_eq!(read(&mut stream, &mut buffer), 0);
+}
+
+#[test]
+fn a_drained_worker_finishes_what_it_has_and_tells_idle_clients() {
+    let mut worker = Worker::start(&[]);
+    let mut idle = worker.connect();
+    idle.write_all(GET).unwrap();
+    let mut buffer = Vec::new();
+    assert_eq!(answer(&mut idle, &mut buffer).1, b"/hi");
+    let mut half = worker.connect();
+    half.write_all(b"GET /half HTTP/1.1\r\nHo").unwrap();
+    // The half head must be there before the order: an answered request behind it says so.
+    idle.write_all(GET).unwrap();
+    assert_eq!(answer(&mut idle, &mut buffer).1, b"/hi");
+    worker.drain();
+    assert_eq!(read(&mut idle, &mut buffer), 0);
+    drop(idle);
+    half.write_all(b"st: x\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut half, &mut buffer).1, b"/half");
+    assert_eq!(read(&mut half, &mut buffer), 0);
+    drop(half);
+    worker.join();
+}
+
+#[test]
+fn a_failed_request_is_a_500_and_harms_no_other() {
+    let worker = Worker::start(&[]);
+    let mut stream = worker.connect();
+    stream.write_all(b"GET /fail HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    assert_eq!(answer(&mut stream, &mut Vec::new()).0, "HTTP/1.1 500 Internal Server Error");
+    let mut stream = worker.connect();
+    stream.write_all(GET).unwrap();
+    assert_eq!(answer(&mut stream, &mut Vec::new()).1, b"/hi");
+}
+
+/// Clients that pipeline, cut and half-close as chance has it; every request gets its own answer.
+#[test]
+fn nothing_is_lost_or_mixed_up_under_stress() {
+    for threads in ["1", "4"] {
+        let worker = Worker::start(&[("threads", threads)]);
+        std::thread::scope(|scope| {
+            for client in 0..24_u64 {
+                let worker = &worker;
+                scope.spawn(move || stress(worker, client));
+            }
+        });
+        let mut worker = worker;
+        worker.drain();
+        worker.join();
+    }
+}
+
+fn stress(worker: &Worker, client: u64) {
+    let mut state = (client + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut chance = |below: u64| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % below
+    };
+    for round in 0..25 {
+        let mut stream = worker.connect();
+        stream.set_nodelay(true).unwrap();
+        let mut buffer = Vec::new();
+        for turn in 0..chance(6) + 1 {
+            let count = chance(4) + 1;
+            let mut bytes = Vec::new();
+            let mut expected = Vec::new();
+            for number in 0..count {
+                let slow = if chance(20) == 0 { "slow" } else { "" };
+                let path = format!("/{slow}{client}-{round}-{turn}-{number}");
+                let body = "b".repeat(chance(3) as usize * 700);
+                write!(bytes, "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+                    .unwrap();
+                expected.push(path + &body);
+            }
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let part = (chance(900) as usize + 1).min(rest.len());
+                stream.write_all(&rest[..part]).unwrap();
+                rest = &rest[part..];
+            }
+            let last = chance(8) == 0;
+            if last {
+                stream.shutdown(Shutdown::Write).unwrap();
+            }
+            for body in expected {
+                assert_eq!(answer(&mut stream, &mut buffer), ("HTTP/1.1 200 OK".into(), body.into_bytes()));
+            }
+            if last {
+                assert_eq!(read(&mut stream, &mut buffer), 0);
+                break;
+            }
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! Whose word about a client is taken: `X-Forwarded-Proto` and its kin come from a proxy that is known.
+
+use std::net::IpAddr;
+
+use ruwsgi_sys::stream::Peer;
+
+/// The proxies that are trusted: unix sockets, this machine, private networks, and those that `trusted-proxies` names.
+#[derive(Debug, Default)]
+pub(crate) struct Trust {
+    everybody: bool,
+    networks: Vec<(IpAddr, u8)>,
+}
+
+impl Trust {
+    /// From the values of `trusted-proxies`: `*`, addresses, or networks (`192.0.2.0/24`), separated by commas or
+    /// blanks. Gives back what is none of these.
+    pub(crate) fn new(values: &[String]) -> (Self, Vec<String>) {
+        let (mut trust, mut wrong) = (Self::default(), Vec::new());
+        for word in values.iter().flat_map(|value| value.split([',', ' ', '\t'])).filter(|word| !word.is_empty()) {
+            match network(word) {
+                _ if word == "*" => trust.everybody = true,
+                Some(network) => trust.networks.push(network),
+                None => wrong.push(word.to_owned()),
+            }
+        }
+        (trust, wrong)
+    }
+
+    /// Is this peer believed?
+    pub(crate) fn covers(&self, peer: &Peer) -> bool {
+        let Some(ip) = peer.ip() else { return true };
+        self.everybody || is_private(ip) || self.networks.iter().any(|(net, bits)| contains(*net, *bits, ip))
+    }
+}
+
+fn network(word: &str) -> Option<(IpAddr, u8)> {
+    let (address, bits) = word.split_once('/').map_or((word, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address.parse().ok()?;
+    let whole = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(whole), |bits| bits.parse().ok())?;
+    (bits <= whole).then_some((address, bits))
+}
+
+fn contains(network: IpAddr, bits: u8, ip: IpAddr) -> bool {
+    match (network, ip) {
+        (IpAddr::V4(net), IpAddr::V4(ip)) => (u32::from(net) ^ u32::from(ip)).leading_zeros() >= u32::from(bits),
+        (IpAddr::V6(net), IpAddr::V6(ip)) => (u128::from(net) ^ u128::from(ip)).leading_zeros() >= u32::from(bits),
+        _ => false,
+    }
+}
+
+/// Loopback, RFC 1918, RFC 4193, RFC 6598 and link-local addresses.
+fn is_private(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => {
+            let shared = u32::from(ip) >> 22 == u32::from(std::net::Ipv4Addr::new(100, 64, 0, 0)) >> 22;
+            ip.is_loopback() || ip.is_private() || ip.is_link_local() || shared
+        }
+        IpAddr::V6(ip) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(ip: &str) -> Peer {
+        Peer::Inet(std::net::SocketAddr::new(ip.parse().unwrap(), 1))
+    }
+
+    #[test]
+    fn private_networks_are_trusted_and_others_are_not() {
+        let trust = Trust::default();
+        for ip in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.31.0.1", "100.64.0.1", "169.254.1.1", "::1", "fd00::1"]
+        {
+            assert!(trust.covers(&peer(ip)), "{ip}");
+        }
+        for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1"] {
+            assert!(!trust.covers(&peer(ip)), "{ip}");
+        }
+        assert!(trust.covers(&Peer::Local));
+    }
+
+    #[test]
+    fn named_networks_are_trusted() {
+        let (trust, wrong) =
+            Trust::new(&["192.0.2.0/24, 2001:db8::/32".into(), "198.51.100.7 nonsense 1.2.3.4/33".into()]);
+        assert_eq!(wrong, ["nonsense", "1.2.3.4/33"]);
+        for ip in ["192.0.2.255", "2001:db8:1::1", "198.51.100.7"] {
+            assert!(trust.covers(&peer(ip)), "{ip}");
+        }
+        assert!(!trust.covers(&peer("192.0.3.1")) && !trust.covers(&peer("198.51.100.8")));
+        assert!(Trust::new(&["*".into()]).0.covers(&peer("8.8.8.8")));
+    }
+}

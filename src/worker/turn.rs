@@ -1,0 +1,181 @@
+//! One request, top to bottom: the only place that knows the order of things.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering;
+
+use ruwsgi_contract::message::Recycle;
+use ruwsgi_sys::clock;
+use ruwsgi_sys::stream::Peer;
+use ruwsgi_wire::{Key, Next, Refusal, Vars};
+
+use crate::app::{App, Request};
+use crate::connection::{Connection, Then};
+use crate::engine::{Core, Engine, lock};
+use crate::input::Input;
+use crate::log::{Facts, request_line};
+use crate::response::{End, Response, Wire};
+
+/// So many names of dropped fields are told: clients choose them, and the log is not theirs.
+const DROPPED_TOLD: usize = 32;
+
+impl Engine<'_> {
+    /// Serves one request. `None`: the response was cut, and the client must be able to tell.
+    pub(crate) fn turn<A: App>(
+        &self,
+        core: &mut Core<'_, A>,
+        connection: &mut Connection,
+        vars: &mut Vars,
+        input: Input,
+    ) -> Option<Then> {
+        core.now.refresh();
+        let began_us = if self.rules.log_requests { clock::monotonic_us() } else { 0 };
+        connection.requests += 1;
+        self.tell_dropped(vars);
+        self.complete(vars, connection);
+        let scheme = self.scheme(vars, connection);
+        let close = self.rules.keepalive.is_none() || self.draining.load(Ordering::Relaxed);
+
+        self.announce(core, vars);
+        if connection.output.capacity() == 0 {
+            connection.output = core.pool.pop().unwrap_or_default();
+        }
+        let wire =
+            Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
+        let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
+        let mut request = Request { vars, input, scheme };
+        core.app.serve(&mut request, &mut response);
+        let (end, sent_at, sent) = response.finish();
+        let rest = request.input.finish();
+        core.seat.leave();
+        connection.output_at = sent_at;
+
+        let (requests, total) = self.seat.count_request(self.rules.log_requests);
+        if self.rules.log_requests {
+            let micros = clock::monotonic_us().saturating_sub(began_us);
+            let ctime = core.now.ctime();
+            core.line.clear();
+            let facts = Facts { pid: self.pid, requests, total, ctime, micros, core: core.number };
+            request_line(&mut core.line, vars, &sent, &facts);
+            self.log.push(&core.line);
+        }
+        if self.rules.max_requests > 0
+            && requests >= self.rules.max_requests
+            && clock::coarse_ms() >= self.rules.recycle_from_ms
+        {
+            self.ask_to_be_replaced(Recycle::MaxRequests);
+        }
+
+        match (end, rest) {
+            (End::Cut, _) => None,
+            // The client is still sending a body that nobody reads, or did not ask for the end: it is read on.
+            (_, None) => Some(Then::Linger),
+            (End::Next(Next::Close), Some(rest)) => {
+                let unasked = close || !rest.is_empty();
+                connection.input = rest;
+                Some(if unasked { Then::Linger } else { Then::Close })
+            }
+            (End::Next(Next::KeepAlive), Some(rest)) => {
+                connection.input = rest;
+                Some(Then::Next)
+            }
+        }
+    }
+
+    /// Variables that the connection knows, and the request head does not.
+    fn complete(&self, vars: &mut Vars, connection: &Connection) {
+        vars.set(Key::ServerName, self.rules.host.as_bytes());
+        if let Some(listener) = self.listeners.get(connection.door) {
+            vars.set(Key::ServerPort, listener.port.as_bytes());
+        }
+        let mut number = itoa::Buffer::new();
+        match &connection.peer {
+            Peer::Inet(address) => {
+                match address.ip() {
+                    IpAddr::V4(ip) => {
+                        // As `Display` does it, at a tenth of its price.
+                        let text = vars.add_with(|out| {
+                            for (index, octet) in ip.octets().into_iter().enumerate() {
+                                if index > 0 {
+                                    out.push(b'.');
+                                }
+                                out.extend_from_slice(number.format(octet).as_bytes());
+                            }
+                        });
+                        vars.set_span(Key::RemoteAddr, text);
+                    }
+                    IpAddr::V6(ip) => vars.set(Key::RemoteAddr, ip.to_string().as_bytes()),
+                }
+                vars.set(Key::RemotePort, number.format(address.port()).as_bytes());
+            }
+            Peer::Local => vars.set(Key::RemoteAddr, b""),
+        }
+    }
+
+    /// `https` where a proxy that is trusted says so, or the variables of the front end do.
+    fn scheme(&self, vars: &Vars, connection: &Connection) -> &'static str {
+        let https = |key| vars.key(key).is_some_and(|value| first(value).eq_ignore_ascii_case(b"https"));
+        let on = |key| vars.key(key).is_some_and(|value| value.eq_ignore_ascii_case(b"on") || value == b"1");
+        let said = vars.key(Key::ForwardedProto).is_some() || vars.key(Key::ForwardedSsl).is_some();
+        if !said {
+            return if on(Key::Https) || https(Key::RequestScheme) { "https" } else { "http" };
+        }
+        if !self.rules.trust.covers(&connection.peer) {
+            self.tell_untrusted(&connection.peer);
+            return "http";
+        }
+        if https(Key::ForwardedProto) || on(Key::ForwardedSsl) { "https" } else { "http" }
+    }
+
+    /// Tells the scoreboard that a request goes into the application, and by when it must be out.
+    fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) {
+        if self.rules.harakiri_ms > 0 {
+            let now_ms = clock::coarse_ms();
+            let part = |key| vars.key(key).unwrap_or_default();
+            let (address, method, uri) = (part(Key::RemoteAddr), part(Key::RequestMethod), part(Key::RequestUri));
+            core.seat.describe(now_ms, now_ms + self.rules.harakiri_ms, &[address, b" - ", method, b" ", uri]);
+        }
+        core.seat.enter();
+    }
+
+    /// A refused request leaves a line, at most one a second: a flood of them is not to become a flood of lines.
+    pub(crate) fn tell_refusal<A: App>(&self, core: &Core<'_, A>, connection: &Connection, refusal: Refusal) {
+        let Some(before) = self.refusals.count(core.now.second()) else { return };
+        let hint = match refusal {
+            Refusal::HeadTooLarge | Refusal::TargetTooLong => {
+                format!(" (buffer-size = {})", self.rules.limits.head_bytes)
+            }
+            _ => String::new(),
+        };
+        let more = if before > 0 { format!(" ({before} more were refused before)") } else { String::new() };
+        let from = connection.peer.ip().map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
+        tracing::warn!("request from {from} answered {}: {}{hint}{more}", refusal.status(), refusal.reason());
+    }
+
+    /// The first time that a field of a name is dropped, one line says so and how to get it.
+    fn tell_dropped(&self, vars: &Vars) {
+        for name in vars.dropped() {
+            let mut told = lock(&self.dropped_told);
+            if told.len() < DROPPED_TOLD && told.insert(name.to_vec()) {
+                tracing::warn!(
+                    "header \"{}\" is dropped because of its underscore: underscore-headers = true lets it pass (told once)",
+                    name.escape_ascii()
+                );
+            }
+        }
+    }
+
+    fn tell_untrusted(&self, peer: &Peer) {
+        if !self.untrusted_told.swap(true, Ordering::Relaxed) {
+            let from = peer.ip().map_or_else(String::new, |ip| ip.to_string());
+            tracing::warn!(
+                "X-Forwarded-Proto from {from} is ignored: trusted-proxies = {from} would believe it (told once)"
+            );
+        }
+    }
+}
+
+/// The first of a list that proxies have made longer.
+fn first(value: &[u8]) -> &[u8] {
+    value.split(|byte| *byte == b',').next().unwrap_or_default().trim_ascii()
+}

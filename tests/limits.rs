@@ -1,0 +1,229 @@
+//! What a server must refuse, bound or outlast: oversized, malformed, slow requests and slow readers.
+
+use std::time::Duration;
+
+use crate::harness::{Process, Server, Site, eventually, serve};
+
+/// Sends a request that must be refused, and checks that nothing behind it is served.
+fn refused(server: &Server, request: impl AsRef<[u8]>, status: u16) {
+    let request = request.as_ref();
+    let mut client = server.connect();
+    let behind = b"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n";
+    // The server may have closed before all is sent.
+    let _ = client.try_send(&[request, behind].concat());
+    let answer = client.answer();
+    let shown = String::from_utf8_lossy(&request[..request.len().min(120)]).into_owned();
+    assert_eq!(answer.status, status, "{shown:?}: {answer:?}");
+    assert_eq!(answer.field("connection"), Some("close"), "{shown:?}");
+    client.closed();
+}
+
+#[test]
+fn malformed_requests_get_400() {
+    let server = serve("hello.py");
+    let requests = [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        "GET  / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX : 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nX: 1\r\n folded\r\n\r\n",
+        "GET / HTTP/1.1\nHost: a\n\n",
+        "G\x01T / HTTP/1.1\r\nHost: a\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: +3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    ];
+    for request in requests {
+        refused(&server, request, 400);
+    }
+    assert_eq!(server.get("/").status, 200);
+    assert!(!server.log.text().contains("/behind"));
+}
+
+#[test]
+fn what_is_not_built_has_a_status_of_its_own() {
+    let server = serve("hello.py");
+    refused(&server, "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505);
+    refused(&server, "GET / HTTP/3.7\r\nHost: a\r\n\r\n", 505);
+    refused(&server, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501);
+    refused(&server, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999999999999999\r\n\r\n", 413);
+    refused(&server, "POST / HTTP/1.1\r\nHost: a\r\nExpect: tea\r\nContent-Length: 1\r\n\r\n", 417);
+}
+
+#[test]
+fn an_oversized_head_gets_431_and_names_the_option() {
+    let server = Site::app("hello.py").ini("buffer-size = 2048").start();
+    refused(&server, format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(4000)), 431);
+    server.wait_for("buffer-size");
+    refused(&server, format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(4000)), 414);
+    let fits = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(1900));
+    assert_eq!(server.answer_to(fits).status, 200);
+}
+
+#[test]
+fn heads_grow_up_to_32_kib_by_default() {
+    let server = serve("hello.py");
+    let head = |size| format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(size));
+    assert_eq!(server.answer_to(head(30_000)).status, 200);
+    refused(&server, head(40_000), 431);
+    let fields: String = (0..20_000).map(|n| format!("X-{n}: 1\r\n")).collect();
+    refused(&server, format!("GET / HTTP/1.1\r\nHost: a\r\n{fields}\r\n"), 431);
+}
+
+#[test]
+fn a_broken_chunk_ends_the_connection() {
+    let server = serve("control.py");
+    for chunk in ["5\r\nabcdeXX0\r\n\r\n", "z\r\n\r\n", "5\nabcde\r\n0\r\n\r\n", "ffffffffffffffff\r\n", "-1\r\n\r\n"] {
+        let mut client = server.connect();
+        client.send(format!("POST /read HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}"));
+        let _ = client.try_send(b"GET /behind HTTP/1.1\r\nHost: a\r\n\r\n");
+        let rest = String::from_utf8_lossy(&client.rest()).into_owned();
+        assert!(
+            rest.is_empty() || rest.starts_with("HTTP/1.1 4") || rest.starts_with("HTTP/1.1 5"),
+            "{chunk:?}: {rest}"
+        );
+        assert_eq!(rest.matches("HTTP/1.1 ").count(), usize::from(!rest.is_empty()), "{chunk:?}: {rest}");
+    }
+    assert!(!server.log.text().contains("/behind"));
+}
+
+#[test]
+fn a_slow_head_gets_408() {
+    let server = Site::app("hello.py").ini("socket-timeout = 1").start();
+    let mut client = server.connect();
+    let answer = client.send("GET / HTTP/1.1\r\nHost:").answer();
+    assert_eq!(answer.status, 408);
+    client.closed();
+}
+
+#[test]
+fn a_connection_that_says_nothing_ends_without_a_word() {
+    let server = Site::app("hello.py").ini("http-timeout = 1").start();
+    server.connect().closed();
+}
+
+#[test]
+fn a_slow_body_is_given_up() {
+    let server = Site::app("control.py").ini("socket-timeout = 1").start();
+    let mut client = server.connect();
+    client.send("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\n12345");
+    let rest = client.rest();
+    assert!(!rest.starts_with(b"HTTP/1.1 2"), "{:?}", String::from_utf8_lossy(&rest));
+    assert_eq!(server.get("/").ok(), "hello");
+}
+
+#[test]
+fn slow_heads_take_no_core() {
+    let server = serve("hello.py");
+    let mut slow: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        client.send("GET / HTTP/1.1\r\nHo");
+    }
+    assert_eq!(server.get("/").ok(), "Hello, world!");
+    for mut client in slow {
+        assert_eq!(client.send("st: a\r\n\r\n").answer().ok(), "Hello, world!");
+    }
+}
+
+#[test]
+fn slow_bodies_take_no_core() {
+    let server = serve("control.py");
+    let mut slow: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    for (number, client) in slow.iter_mut().enumerate() {
+        let framing = if number % 2 == 0 { "Content-Length: 10" } else { "Transfer-Encoding: chunked" };
+        let start = if number % 2 == 0 { "12345" } else { "a\r\n12345" };
+        client.send(format!("POST /read HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n{start}"));
+    }
+    assert_eq!(server.get("/").ok(), "hello");
+    for (number, mut client) in slow.into_iter().enumerate() {
+        let end = if number % 2 == 0 { "67890" } else { "67890\r\n0\r\n\r\n" };
+        assert_eq!(client.send(end).answer().ok(), "10");
+    }
+}
+
+#[test]
+fn slow_readers_take_no_core() {
+    let server = serve("control.py");
+    let mut slow: Vec<_> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut slow {
+        client.send("GET /size/400000 HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert_eq!(server.get("/").ok(), "hello");
+    for mut client in slow {
+        assert_eq!(client.answer().ok().len(), 400_000);
+    }
+}
+
+#[test]
+fn idle_connections_take_no_core_and_no_time() {
+    let server = serve("hello.py");
+    let mut idle: Vec<_> = (0..200).map(|_| server.connect()).collect();
+    for client in &mut idle {
+        client.get("/").ok();
+    }
+    let before: u64 = server.master().tree().iter().map(|process| process.ticks()).sum();
+    assert!(idle[0].read_within(Duration::from_millis(500)).is_none());
+    let after: u64 = server.master().tree().iter().map(|process| process.ticks()).sum();
+    assert!(after - before <= 3, "{} ticks of processor time for nothing in half a second", after - before);
+    assert_eq!(server.get("/").ok(), "Hello, world!");
+}
+
+#[test]
+fn clients_that_come_and_go_leave_nothing_behind() {
+    let server = serve("control.py");
+    server.get("/").ok();
+    let worker = server.workers()[0];
+    let before = worker.descriptors().len();
+    for number in 0..60 {
+        let mut client = server.connect();
+        match number % 4 {
+            0 => {}
+            1 => drop(client.send("GET / HT")),
+            2 => drop(client.send("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")),
+            _ => drop(client.send("GET /size/3000000 HTTP/1.1\r\nHost: a\r\n\r\n")),
+        }
+    }
+    assert_eq!(server.get("/").ok(), "hello");
+    eventually("the connections are closed", || (worker.descriptors().len() <= before).then_some(()));
+    assert_eq!(server.workers(), [worker], "the worker is still the same one");
+}
+
+/// Starts the server with this limit on open files.
+fn with_descriptors(site: Site, limit: &str) -> Server {
+    site.write_ini();
+    let mut command = std::process::Command::new("/bin/sh");
+    let script = format!("ulimit -n {limit}; exec \"$0\" --ini uwsgi.ini");
+    command.args(["-c", script.as_str(), env!("CARGO_BIN_EXE_ruwsgi")]);
+    site.dress(&mut command);
+    let server = Server::of(command, site);
+    server.wait_for_workers(1);
+    server
+}
+
+#[test]
+fn a_worker_out_of_descriptors_recovers() {
+    let server = with_descriptors(Site::app("hello.py"), "40");
+    let mut many: Vec<_> = (0..100).map(|_| server.connect()).collect();
+    assert_eq!(many[0].get("/").ok(), "Hello, world!");
+    let before = server.workers()[0].ticks();
+    assert!(many[0].read_within(Duration::from_millis(300)).is_none());
+    let spent = server.workers()[0].ticks() - before;
+    assert!(spent <= 5, "{spent} ticks in 0.3 s: it spins");
+    drop(many);
+    assert_eq!(server.get("/").ok(), "Hello, world!");
+}
+
+#[test]
+fn nothing_is_sized_by_the_descriptor_limit() {
+    let server = with_descriptors(Site::app("hello.py"), "$(ulimit -Hn)");
+    let kilobytes = |process: Process| -> u64 {
+        let text = process.status("VmRSS").unwrap_or_default();
+        text.trim_end_matches("kB").trim().parse().unwrap_or(0)
+    };
+    let (master, worker) = (kilobytes(server.master()), kilobytes(server.workers()[0]));
+    assert!(master > 0 && master < 20_000, "the master uses {master} kB");
+    assert!(worker > 0 && worker < 80_000, "a worker uses {worker} kB");
+}

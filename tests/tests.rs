@@ -1,0 +1,23 @@
+//! Black-box tests: the real binary, real sockets, real signals. One file a topic; `harness` starts and ends servers.
+//!
+//! Each test owns its servers and folder and runs beside the others. Nothing sleeps to wait: a test waits for a line of
+//! the log, for an answer, for the end of a process, and says what it waited for when that does not come.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod harness;
+
+mod bad_input;
+mod conformance;
+mod hello;
+mod http;
+mod limits;
+mod logs;
+mod options;
+mod pythons;
+mod reload;
+mod stop;
+mod supervision;
+mod wsgi;
+mod wsgi_input;
+mod wsgi_response;
