@@ -179,16 +179,50 @@ fn clients_that_come_and_go_leave_nothing_behind() {
     let before = worker.descriptors().len();
     for number in 0..60 {
         let mut client = server.connect();
-        match number % 4 {
-            0 => {}
-            1 => drop(client.send("GET / HT")),
-            2 => drop(client.send("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc")),
-            _ => drop(client.send("GET /size/3000000 HTTP/1.1\r\nHost: a\r\n\r\n")),
-        }
+        client.send(match number % 4 {
+            0 => "",
+            1 => "GET / HT",
+            2 => "POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc",
+            _ => "GET /size/3000000 HTTP/1.1\r\nHost: a\r\n\r\n",
+        });
     }
     assert_eq!(server.get("/").ok(), "hello");
     eventually("the connections are closed", || (worker.descriptors().len() <= before).then_some(()));
     assert_eq!(server.workers(), [worker], "the worker is still the same one");
+}
+
+/// The most memory that a process has used so far, in kB.
+fn peak(process: Process) -> u64 {
+    process.status("VmHWM").and_then(|text| text.strip_suffix("kB")?.trim().parse().ok()).unwrap()
+}
+
+#[test]
+fn long_bodies_use_little_memory() {
+    let server = serve("control.py");
+    let (worker, mut client) = (server.workers()[0], server.connect());
+    client.get("/").ok();
+    let before = peak(worker);
+
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000\r\n\r\n");
+    for _ in 0..60 {
+        client.send(vec![b'x'; 1_000_000]);
+    }
+    assert_eq!(client.answer().ok(), "60000000");
+    let uploaded = peak(worker);
+    assert!(uploaded - before < 10_000, "an upload of 60 MB took {} kB", uploaded - before);
+
+    client.send("POST /sink HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
+    let chunk = [b"f4240\r\n".to_vec(), vec![b'x'; 1_000_000], b"\r\n".to_vec()].concat();
+    for _ in 0..60 {
+        client.send(&chunk);
+    }
+    assert_eq!(client.send("0\r\n\r\n").answer().ok(), "60000000");
+    let chunked = peak(worker);
+    assert!(chunked - before < 10_000, "a chunked upload of 60 MB took {} kB", chunked - before);
+
+    assert_eq!(client.get("/source/600").body.len(), 60_000_000);
+    let downloaded = peak(worker);
+    assert!(downloaded - before < 10_000, "a download of 60 MB took {} kB", downloaded - before);
 }
 
 /// Starts the server with this limit on open files.

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Answer, Client, Server, Site, serve};
+use crate::harness::{Answer, Client, Server, Site, drain, serve};
 
 /// The request lines so far.
 fn request_lines(log: &str) -> Vec<String> {
@@ -159,7 +159,7 @@ fn five_thousand_requests_are_served_while_nobody_reads_the_log() {
         }
     }
     // Somebody reads again: whole lines, and how many are missing.
-    let rest = std::thread::spawn(move || crate::harness::drain(reader));
+    let rest = std::thread::spawn(move || drain(reader));
     client.get("/at-the-end").ok();
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code, 0);
@@ -172,6 +172,30 @@ fn five_thousand_requests_are_served_while_nobody_reads_the_log() {
         rest.lines().any(|line| line.contains("dropped") || line.contains("lost")),
         "nobody says how many are missing"
     );
+}
+
+#[test]
+fn lines_of_two_processes_are_not_mixed_in_a_full_pipe() {
+    let (server, mut reader, mut client) = unread(Site::app("hello.py"));
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000));
+    for _ in 0..1000 {
+        client.answer().ok();
+    }
+    // There is room again, and the master is the first to use it.
+    let mut text = vec![0; 16 * 1024];
+    reader.read_exact(&mut text).unwrap();
+    server.signal(Signal::SIGHUP);
+    while !String::from_utf8_lossy(&text).contains(" begins\n") {
+        let mut more = [0; 4096];
+        let got = reader.read(&mut more).unwrap();
+        text.extend(&more[..got]);
+    }
+    server.signal(Signal::SIGTERM);
+    text.extend(drain(reader));
+    assert_eq!(server.wait().code, 0);
+    let text = String::from_utf8(text).unwrap();
+    let mixed: Vec<_> = request_lines(&text).into_iter().filter(|line| !line.ends_with("on core 0)")).collect();
+    assert!(mixed.is_empty(), "{mixed:?}");
 }
 
 #[test]

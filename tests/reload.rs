@@ -74,6 +74,19 @@ fn reloads_lose_no_request() {
 }
 
 #[test]
+fn reloads_lose_no_request_of_a_slow_application() {
+    let code = version(1).replace("    body =", "    import time; time.sleep(0.004)\n    body =");
+    let server = Site::code(&code).ini("processes = 2\nthreads = 2").start();
+    under_load(&server, || {
+        for _ in 0..3 {
+            let born = server.births();
+            server.signal(Signal::SIGHUP);
+            server.wait_for_workers(born + 2);
+        }
+    });
+}
+
+#[test]
 fn a_reload_never_runs_more_than_one_worker_above() {
     let server = versioned(3);
     let most = most_workers_during(&server, || {

@@ -1,5 +1,7 @@
 //! How a server ends: TERM, INT, QUIT, and what is left behind (nothing).
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use nix::sys::signal::Signal;
 
 use crate::harness::{Client, Server, Site, eventually, serve};
@@ -63,6 +65,35 @@ fn idle_connections_do_not_hold_up_the_end() {
     for mut client in idle {
         client.closed();
     }
+    assert_eq!(server.wait_here().code, 0);
+}
+
+#[test]
+fn clients_that_ask_without_a_pause_are_told_to_go() {
+    let mut server = Site::app("hello.py").ini("processes = 2").start();
+    let (address, asked) = (server.address(), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut client = Client::tcp(address);
+                loop {
+                    // A reset would fail this: only a clean end tells a client that its request was not served.
+                    let sent = client.try_send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+                    if sent.is_err() || client.has_ended_cleanly() {
+                        return;
+                    }
+                    let answer = client.answer();
+                    assert_eq!(answer.ok(), "Hello, world!");
+                    asked.fetch_add(1, Ordering::Relaxed);
+                    if answer.field("connection") == Some("close") {
+                        return;
+                    }
+                }
+            });
+        }
+        eventually("a hundred answers", || (asked.load(Ordering::Relaxed) > 100).then_some(()));
+        server.signal(Signal::SIGTERM);
+    });
     assert_eq!(server.wait_here().code, 0);
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::{Server, serve, serve_code};
+use crate::harness::{Server, Site, serve, serve_code};
 
 /// Sends `body` to the inspecting application in both framings; both must be read into the same pieces.
 fn pieces(server: &Server, way: &str, body: &str) -> Vec<String> {
@@ -145,4 +145,46 @@ fn a_body_that_ends_too_early_is_an_error_for_the_application() {
     assert_eq!(server.post("/", "abc").ok(), "done");
     let log = server.stop().log;
     assert!(!log.contains("read 5000000"), "a cut body passed for a whole one:\n{log}");
+}
+
+const SEEKS: &str = r"
+    def application(environ, start_response):
+        body = environ['wsgi.input']
+        first = body.read(3)
+        assert body.tell() == 3, body.tell()
+        try:
+            body.seek(0)
+        except OSError as error:
+            start_response('200 OK', [])
+            return [str(error).encode()]
+        size = len(body.read())
+        assert body.seek(-2, 2) == size - 2
+        last = body.read()
+        body.seek(0)
+        again = body.read(3)
+        assert again == first
+        start_response('200 OK', [])
+        return [b'%d %s' % (size, last)]
+";
+
+#[test]
+fn a_body_that_is_whole_can_be_read_again() {
+    let server = serve_code(SEEKS);
+    assert_eq!(server.post("/", "abcdef").ok(), "6 ef");
+    assert_eq!(server.post("/", vec![b'x'; 3_000_000]).ok(), "seek() on wsgi.input: this body needs post-buffering");
+
+    let server = Site::code(SEEKS).ini("post-buffering = 4096").start();
+    let mut client = server.connect();
+    assert_eq!(client.post("/", [&vec![b'x'; 3_000_000][..], b"yz"].concat()).ok(), "3000002 yz");
+    assert_eq!(client.post("/", "abcdef").ok(), "6 ef");
+}
+
+#[test]
+fn a_body_above_limit_post_never_reaches_the_application() {
+    let server = Site::code(SEEKS).ini("limit-post = 100").start();
+    assert_eq!(server.post("/", "x".repeat(100)).status, 200);
+    assert_eq!(server.post("/", "x".repeat(101)).status, 413);
+    let log = server.stop().log;
+    assert!(log.contains("413 Content Too Large"), "{log}");
+    assert_eq!(log.matches("POST /").count(), 1, "{log}");
 }

@@ -87,10 +87,11 @@ fn last_link(path: &Path, target: PathBuf) -> PathBuf {
 fn maker(home: &Path) -> Option<String> {
     let ini = Ini::load_from_file(home.join("pyvenv.cfg")).ok()?;
     let section = ini.general_section();
-    let version = section.get("version").or_else(|| section.get("version_info")).unwrap_or("?");
+    let version = section.get("version").or_else(|| section.get("version_info"));
+    let version = version.map_or_else(String::new, |version| format!(" {version}"));
     let folder = section.get("home")?;
     let gone = if Path::new(folder).is_dir() { "" } else { ", which is gone" };
-    Some(format!("Python {version} in {folder}{gone}"))
+    Some(format!("Python{version} in {folder}{gone}"))
 }
 
 #[cfg(test)]

@@ -94,7 +94,7 @@ impl Sink {
 
     fn flush(&mut self) -> bool {
         while !self.waiting.is_empty() {
-            match self.fd.write(&self.waiting) {
+            match self.fd.write(&self.waiting[..self.piece()]) {
                 Ok(written) => drop(self.waiting.drain(..written)),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Full, or broken: the lines wait for a better time.
@@ -109,6 +109,17 @@ impl Sink {
         }
         self.waiting.shrink_to(16 * 1024);
         true
+    }
+
+    /// How much to write at once: whole lines as far as they go in whole, so that others' lines come between ours and
+    /// not into them. A line that is too long for that is written as it goes.
+    fn piece(&self) -> usize {
+        match self.fd.whole_bytes() {
+            Some(limit) if self.waiting.len() > limit => {
+                self.waiting[..limit].iter().rposition(|byte| *byte == b'\n').map_or(limit, |newline| newline + 1)
+            }
+            _ => self.waiting.len(),
+        }
     }
 }
 

@@ -128,7 +128,7 @@ mod tests {
             "chroot",
             "cap",
             "unshare",
-            "limit-post",
+            "chunked-input-limit",
             "limit-as",
             "if-env",
             "yaml",

@@ -161,6 +161,10 @@ options! {
         ["http-timeout"] => http_timeout: Patience;
         /// how long an idle connection stays open [75]; 0: one request each
         ["http-keepalive"] => http_keepalive: Keepalive;
+        /// refuse request bodies above NUM bytes [0: none]
+        ["limit-post"] => limit_post: Requests as "BYTES";
+        /// receive whole bodies first, large ones into a file [0: no]
+        ["post-buffering"] => post_buffering: Requests as "BYTES";
         /// remove the unix sockets and the pidfile at the end (on)
         ["vacuum"] => vacuum: Flag = true;
         /// believe X-Forwarded-Proto from there too; * is everybody

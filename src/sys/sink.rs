@@ -15,7 +15,7 @@ use nix::sys::stat::{SFlag, fstat};
 #[derive(Debug)]
 pub struct SinkFd {
     fd: OwnedFd,
-    socket: bool,
+    kind: SFlag,
 }
 
 impl SinkFd {
@@ -32,18 +32,26 @@ impl SinkFd {
             },
             _ => fd.try_clone_to_owned()?,
         };
-        Ok(Self { fd, socket: kind == SFlag::S_IFSOCK })
+        Ok(Self { fd, kind })
     }
 
     /// One that another process of ours has opened and sent.
     pub fn received(fd: OwnedFd) -> io::Result<Self> {
         let kind = SFlag::from_bits_truncate(fstat(&fd)?.st_mode) & SFlag::S_IFMT;
-        Ok(Self { fd, socket: kind == SFlag::S_IFSOCK })
+        Ok(Self { fd, kind })
+    }
+
+    /// The longest write that goes in whole or not at all, in bytes; what several processes write in longer ones can
+    /// be mixed. `None`: any does.
+    #[must_use]
+    pub fn whole_bytes(&self) -> Option<usize> {
+        // PIPE_BUF, pipe(7).
+        (self.kind == SFlag::S_IFIFO).then_some(4096)
     }
 
     /// Writes what fits; nothing fits: `WouldBlock`.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.socket {
+        if self.kind == SFlag::S_IFSOCK {
             return crate::stream::write(self.fd.as_fd(), bytes);
         }
         Ok(nix::unistd::write(&self.fd, bytes)?)

@@ -9,17 +9,16 @@ use ruwsgi_sys::epoll::Interest;
 use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::table::Owned;
 use ruwsgi_sys::{clock, stream};
-use ruwsgi_wire::{Body, Head, Refusal, Vars};
+use ruwsgi_wire::{Head, Refusal, Vars};
 
 use crate::app::App;
-use crate::connection::{Coming, Connection, Flushed, State, Then, Waiting};
+use crate::connection::{Connection, Flushed, State, Then};
 use crate::engine::{Core, Engine};
-use crate::input::{Framing, Input, MEMORY_BYTES, Stream};
+use crate::input::Input;
+use crate::receive::Begun;
 
 /// How much one read takes at most, in bytes.
-const READ_BYTES: usize = 16 * 1024;
-/// The same while a larger body comes.
-const BODY_READ_BYTES: usize = 256 * 1024;
+pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// A pooled buffer keeps at most this.
 const POOLED_BYTES: usize = 64 * 1024;
 /// How many pipelined requests one event serves before others get their turn.
@@ -41,7 +40,7 @@ pub(crate) enum Fate {
 }
 
 /// How far the bytes that are here lead.
-enum Progress {
+pub(crate) enum Progress {
     /// A request was served, or something was said: look again.
     On,
     /// So many bytes at most should be read.
@@ -241,117 +240,13 @@ impl Engine<'_> {
             }
             Head::Whole { bytes, body, expects_continue } => {
                 connection.begun = true;
-                let here = connection.input.len() - bytes;
-                let body = match body {
-                    Body::Empty => Coming::Length(0),
-                    Body::Length(length) => match usize::try_from(length) {
-                        Ok(length) if length <= MEMORY_BYTES || here >= length => Coming::Length(length),
-                        _ => return self.stream_body(core, connection, vars, (bytes, length, expects_continue)),
-                    },
-                    Body::Framed(decoder) => Coming::Framed(decoder, Vec::new()),
-                };
-                if let Coming::Length(length) = body
-                    && here >= length
-                {
-                    let input = Input::whole(std::mem::take(&mut connection.input), bytes, bytes + length);
-                    return self.serve(core, connection, vars, input);
-                }
-                if expects_continue && here == 0 {
-                    connection.exchange.proceed(&mut connection.output);
-                    if let Flushed::Gone = connection.flush() {
-                        return Progress::Done(Fate::Close);
-                    }
-                }
-                connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
-                connection.state = State::Body(Box::new(Waiting { vars, head: bytes, body }));
-                Progress::On
+                self.begin_body(core, connection, Begun { vars, head: bytes, expects_continue }, body)
             }
-        }
-    }
-
-    /// A body above the engine's limit: the application runs now, and reads it as it comes.
-    fn stream_body<A: App>(
-        &self,
-        core: &mut Core<'_, A>,
-        connection: &mut Connection,
-        vars: Vars,
-        (head, length, expects_continue): (usize, u64, bool),
-    ) -> Progress {
-        let Ok(fd) = connection.fd.try_clone() else {
-            self.refuse(core, connection, Refusal::Busy);
-            return Progress::On;
-        };
-        let bytes = std::mem::take(&mut connection.input);
-        let here = bytes.len() - head;
-        let mut proceed = Vec::new();
-        if expects_continue && here == 0 {
-            connection.exchange.proceed(&mut proceed);
-        }
-        let framing = Framing::Length(length - here as u64);
-        let stream = Stream { fd, framing, timeout: self.rules.timeout, proceed, behind: Vec::new(), failed: false };
-        let end = bytes.len();
-        self.serve(core, connection, vars, Input::streamed(bytes, head, end, stream))
-    }
-
-    fn progress_body<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
-        let State::Body(waiting) = &mut connection.state else { return Progress::On };
-        let head = waiting.head;
-        match &mut waiting.body {
-            Coming::Length(length) => {
-                let (here, length) = (connection.input.len() - head, *length);
-                if here < length {
-                    return Progress::More((length - here).clamp(READ_BYTES, BODY_READ_BYTES));
-                }
-                let input = Input::whole(std::mem::take(&mut connection.input), head, head + length);
-                self.serve_waiting(core, connection, input)
-            }
-            Coming::Framed(decoder, body) => {
-                let step = match decoder.decode(&connection.input[head..], body) {
-                    Ok(step) => step,
-                    Err(refusal) => {
-                        self.refuse(core, connection, refusal);
-                        return Progress::On;
-                    }
-                };
-                connection.input.drain(head..head + step.consumed);
-                if !step.done && body.len() <= MEMORY_BYTES {
-                    return Progress::More(READ_BYTES);
-                }
-                let mut bytes = std::mem::take(body);
-                let end = bytes.len();
-                let input = if step.done {
-                    bytes.extend_from_slice(&connection.input[head..]);
-                    Input::whole(bytes, 0, end)
-                } else {
-                    let Ok(fd) = connection.fd.try_clone() else {
-                        self.refuse(core, connection, Refusal::Busy);
-                        return Progress::On;
-                    };
-                    let State::Body(waiting) = std::mem::replace(&mut connection.state, State::Head) else {
-                        return Progress::On;
-                    };
-                    let Waiting { vars, body: Coming::Framed(decoder, _), .. } = *waiting else { return Progress::On };
-                    let (timeout, framing) = (self.rules.timeout, Framing::Framed(decoder));
-                    let stream =
-                        Stream { fd, framing, timeout, proceed: Vec::new(), behind: Vec::new(), failed: false };
-                    connection.input.clear();
-                    return self.serve(core, connection, vars, Input::streamed(bytes, 0, end, stream));
-                };
-                connection.input.clear();
-                self.serve_waiting(core, connection, input)
-            }
-        }
-    }
-
-    fn serve_waiting<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, input: Input) -> Progress {
-        match std::mem::replace(&mut connection.state, State::Head) {
-            State::Body(waiting) => self.serve(core, connection, waiting.vars, input),
-            _ => Progress::On,
         }
     }
 
     /// One turn, and where it leaves the connection.
-    fn serve<A: App>(
+    pub(crate) fn serve<A: App>(
         &self,
         core: &mut Core<'_, A>,
         connection: &mut Connection,
@@ -389,7 +284,7 @@ impl Engine<'_> {
     }
 
     /// Answers with an error, and ends the conversation.
-    fn refuse<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, refusal: Refusal) {
+    pub(crate) fn refuse<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, refusal: Refusal) {
         core.now.refresh();
         self.tell_refusal(core, connection, refusal);
         connection.exchange.refuse(refusal, core.now.date(), &mut connection.output);

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use ruwsgi_sys::stream::{self, Peer};
 use ruwsgi_wire::{Decoder, Exchange, Vars};
 
+use crate::spool::Spool;
+
 /// A connection of a client.
 pub(crate) struct Connection {
     pub fd: OwnedFd,
@@ -68,6 +70,8 @@ pub(crate) enum Coming {
     Length(usize),
     /// What was decoded so far, and the decoder for what comes behind the head in the input.
     Framed(Decoder, Vec<u8>),
+    /// It is too large for the memory, and goes to a file.
+    Spool(Spool),
 }
 
 /// How a flush went.

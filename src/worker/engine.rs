@@ -71,6 +71,10 @@ pub(crate) struct Rules {
     /// Before this, by `clock::coarse_ms`, `max-requests` does not count.
     pub recycle_from_ms: u64,
     pub log_requests: bool,
+    /// `limit-post`, in bytes.
+    pub body_bytes: Option<u64>,
+    /// `post-buffering`, in bytes.
+    pub post_buffering: Option<usize>,
     pub trust: Trust,
     pub limits: Limits,
     pub host: String,
@@ -101,6 +105,7 @@ pub(crate) struct Engine<'e> {
     /// The listeners are not watched until then: there is no descriptor left to accept with. 0: they are.
     pub doors_shut_until_ms: AtomicU64,
     pub refusals: Moderation,
+    pub spool_failures: Moderation,
     pub untrusted_told: AtomicBool,
     /// Names of dropped fields that were told; bounded.
     pub dropped_told: Mutex<BTreeSet<Vec<u8>>>,
@@ -165,6 +170,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         next_tick_ms: AtomicU64::new(0),
         doors_shut_until_ms: AtomicU64::new(0),
         refusals: Moderation::default(),
+        spool_failures: Moderation::default(),
         untrusted_told: AtomicBool::new(false),
         dropped_told: Mutex::default(),
         cores,
@@ -203,6 +209,8 @@ fn rules(config: &Config) -> Rules {
         max_requests: config.workers.max_requests,
         recycle_from_ms,
         log_requests: !config.logging.disable_logging,
+        body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),
+        post_buffering: usize::try_from(config.sockets.post_buffering).ok().filter(|size| *size > 0),
         trust,
         limits: Limits {
             head_bytes: config.sockets.buffer_size,

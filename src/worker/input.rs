@@ -1,19 +1,21 @@
 //! The body of a request, as the application reads it.
 //!
-//! Nearly always the whole body is in memory before the application runs. A body above [`MEMORY_BYTES`] is read while
-//! the application asks for it; only then can [`Input::fill`] block.
+//! Nearly always the whole body is in memory before the application runs. A body above [`MEMORY_BYTES`] is read from a
+//! file (`post-buffering`), or from the client while the application asks for it; only then can [`Input::fill`] block.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
 use ruwsgi_sys::stream::{self, Until};
-use ruwsgi_wire::Decoder;
+use ruwsgi_wire::{Decoder, Refusal};
 
 /// Bodies up to this size are read by the engine, and cost no core while they arrive.
 pub const MEMORY_BYTES: usize = 1024 * 1024;
 
-/// How much one read of a streamed body takes at most, in bytes.
+/// How much one read of a body that is not in memory takes at most, in bytes.
 const PIECE_BYTES: usize = 64 * 1024;
 
 /// A body. The bytes that are here are a plain slice; the rest, if any, comes by [`fill`](Self::fill).
@@ -23,7 +25,21 @@ pub struct Input {
     at: usize,
     /// Where the body ends in `bytes`, as far as it is here; what follows belongs to the next request.
     end: usize,
-    stream: Option<Stream>,
+    /// What was consumed and is no longer in `bytes`; for a body in memory, what lies before it there is negative.
+    origin: i64,
+    source: Source,
+}
+
+/// Where the rest of a body comes from.
+#[derive(Debug, Default)]
+enum Source {
+    /// There is none: it is all in memory.
+    #[default]
+    Memory,
+    /// A file with the whole body. `next` is where the next read begins, `behind` came behind the body.
+    Spooled { file: File, next: u64, length: u64, behind: Vec<u8> },
+    /// The client.
+    Stream(Stream),
 }
 
 /// The part of a body that is still to come.
@@ -31,6 +47,8 @@ pub struct Input {
 pub(crate) struct Stream {
     pub fd: OwnedFd,
     pub framing: Framing,
+    /// How many bytes more `limit-post` allows.
+    pub room: Option<u64>,
     /// How long one wait for bytes may take.
     pub timeout: Duration,
     /// What to tell a client that waits for `100 Continue`, before the first read.
@@ -50,12 +68,17 @@ pub(crate) enum Framing {
 impl Input {
     /// A body that is whole: `bytes[at..end]`.
     pub(crate) fn whole(bytes: Vec<u8>, at: usize, end: usize) -> Self {
-        Self { bytes, at, end, stream: None }
+        Self { bytes, at, end, origin: -(at as i64), source: Source::Memory }
     }
 
     /// A body whose start is `bytes[at..end]`.
     pub(crate) fn streamed(bytes: Vec<u8>, at: usize, end: usize, stream: Stream) -> Self {
-        Self { bytes, at, end, stream: Some(stream) }
+        Self { bytes, at, end, origin: -(at as i64), source: Source::Stream(stream) }
+    }
+
+    /// A body that is whole, in a file.
+    pub(crate) fn spooled(file: File, length: u64, behind: Vec<u8>) -> Self {
+        Self { source: Source::Spooled { file, next: 0, length, behind }, ..Self::default() }
     }
 
     /// The bytes that are here and were not consumed.
@@ -76,28 +99,77 @@ impl Input {
     /// Nothing will come behind the buffered bytes.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.stream.as_ref().is_none_or(|stream| matches!(stream.framing, Framing::Length(0)))
+        match &self.source {
+            Source::Memory => true,
+            Source::Spooled { next, length, .. } => next == length,
+            Source::Stream(stream) => matches!(stream.framing, Framing::Length(0)),
+        }
+    }
+
+    /// How much of the body was consumed, in bytes.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        (self.origin + self.at as i64).max(0) as u64
+    }
+
+    /// Goes to a place of the body, at most to its end. `false`: it is still coming, and there is no way back.
+    pub fn seek(&mut self, position: u64) -> bool {
+        match &mut self.source {
+            Source::Memory => {
+                let place = position as i64 - self.origin;
+                self.at = usize::try_from(place).unwrap_or(usize::MAX).min(self.end);
+                true
+            }
+            Source::Spooled { next, length, .. } => {
+                *next = position.min(*length);
+                self.bytes.clear();
+                (self.at, self.end, self.origin) = (0, 0, *next as i64);
+                true
+            }
+            Source::Stream(_) => false,
+        }
+    }
+
+    /// The size of the whole body where it is known, in bytes.
+    #[must_use]
+    pub fn length(&self) -> Option<u64> {
+        match &self.source {
+            Source::Memory => Some((self.origin + self.end as i64).max(0) as u64),
+            Source::Spooled { length, .. } => Some(*length),
+            Source::Stream(_) => None,
+        }
     }
 
     /// Reads until `want` bytes are buffered or the body is complete. May block: let others run meanwhile. An error
     /// (the client is gone, too slow, or breaks the framing) stays: every later call fails too.
     pub fn fill(&mut self, want: usize) -> io::Result<()> {
-        while self.end - self.at < want {
-            let Some(stream) = &mut self.stream else { return Ok(()) };
-            if matches!(stream.framing, Framing::Length(0)) {
-                return Ok(());
+        while self.end - self.at < want && !self.is_complete() {
+            // What was consumed makes room, once that is worth the move of the rest.
+            if self.at == self.end || self.at >= PIECE_BYTES {
+                self.bytes.drain(..self.at);
+                self.origin += self.at as i64;
+                (self.at, self.end) = (0, self.end - self.at);
             }
-            if self.at > 0 && self.at == self.end {
-                self.bytes.clear();
-                (self.at, self.end) = (0, 0);
-            }
-            match stream.read(&mut self.bytes) {
-                Ok(true) => {}
-                Ok(false) => stream.framing = Framing::Length(0),
-                Err(error) => {
-                    stream.failed = true;
-                    return Err(error);
+            match &mut self.source {
+                Source::Memory => {}
+                Source::Spooled { file, next, length, .. } => {
+                    let left = usize::try_from(*length - *next).unwrap_or(usize::MAX);
+                    self.bytes.resize(self.end + left.min(PIECE_BYTES), 0);
+                    let got = file.read_at(&mut self.bytes[self.end..], *next)?;
+                    self.bytes.truncate(self.end + got);
+                    if got == 0 {
+                        return Err(io::ErrorKind::UnexpectedEof.into());
+                    }
+                    *next += got as u64;
                 }
+                Source::Stream(stream) => match stream.read(&mut self.bytes) {
+                    Ok(true) => {}
+                    Ok(false) => stream.framing = Framing::Length(0),
+                    Err(error) => {
+                        stream.failed = true;
+                        return Err(error);
+                    }
+                },
             }
             self.end = self.bytes.len();
         }
@@ -107,14 +179,15 @@ impl Input {
     /// After the request: the buffer with what belongs to the next request, or `None` if the body was not read to its
     /// end, so that the connection can't be used again.
     pub(crate) fn finish(self) -> Option<Vec<u8>> {
-        let Self { mut bytes, end, stream, .. } = self;
-        match stream {
-            None => {
+        let Self { mut bytes, end, source, .. } = self;
+        match source {
+            Source::Memory => {
                 bytes.drain(..end);
                 Some(bytes)
             }
-            Some(Stream { framing: Framing::Length(0), failed: false, behind, .. }) => Some(behind),
-            Some(_) => None,
+            Source::Spooled { behind, .. } => Some(behind),
+            Source::Stream(Stream { framing: Framing::Length(0), failed: false, behind, .. }) => Some(behind),
+            Source::Stream(_) => None,
         }
     }
 }
@@ -126,28 +199,36 @@ impl Stream {
             return Err(io::Error::other("the request body is broken"));
         }
         if !self.proceed.is_empty() {
-            // A hundred bytes at the start of a response always fit.
+            // A few bytes at the start of a response always fit.
             stream::write(self.fd.as_fd(), &std::mem::take(&mut self.proceed))?;
         }
-        match &mut self.framing {
+        let before = bytes.len();
+        let goes_on = match &mut self.framing {
             Framing::Length(left) => {
                 let limit = usize::try_from(*left).unwrap_or(usize::MAX).min(PIECE_BYTES);
                 *left -= receive(&self.fd, bytes, limit, self.timeout)? as u64;
-                Ok(*left > 0)
+                *left > 0
             }
             Framing::Framed(decoder) => {
                 let mut raw = Vec::new();
                 receive(&self.fd, &mut raw, PIECE_BYTES, self.timeout)?;
-                let step = decoder
-                    .decode(&raw, bytes)
-                    .map_err(|refusal| io::Error::new(io::ErrorKind::InvalidData, refusal.reason()))?;
+                let step = decoder.decode(&raw, bytes).map_err(refused)?;
                 if step.done {
                     self.behind = raw.split_off(step.consumed);
                 }
-                Ok(!step.done)
+                !step.done
             }
+        };
+        if let Some(room) = &mut self.room {
+            let taken = (bytes.len() - before) as u64;
+            *room = room.checked_sub(taken).ok_or_else(|| refused(Refusal::BodyTooLarge))?;
         }
+        Ok(goes_on)
     }
+}
+
+fn refused(refusal: Refusal) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, refusal.reason())
 }
 
 fn receive(fd: &OwnedFd, bytes: &mut Vec<u8>, limit: usize, timeout: Duration) -> io::Result<usize> {
@@ -174,6 +255,7 @@ mod tests {
         Stream {
             fd,
             framing: Framing::Length(left),
+            room: None,
             timeout: Duration::from_secs(5),
             proceed: Vec::new(),
             behind: Vec::new(),
@@ -213,5 +295,51 @@ mod tests {
         assert_eq!(input.fill(1).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert!(input.fill(1).is_err());
         assert!(input.finish().is_none());
+    }
+
+    #[test]
+    fn a_body_in_memory_and_one_in_a_file_can_be_read_again() {
+        let mut file = tempfile::tempfile().unwrap();
+        let body: Vec<u8> = (0..200_000_u32).map(|number| number as u8).collect();
+        file.write_all(&body).unwrap();
+        let spooled = Input::spooled(file, body.len() as u64, b"GET".to_vec());
+        let memory = Input::whole([b"head", &body[..], b"GET"].concat(), 4, 4 + body.len());
+        for mut input in [spooled, memory] {
+            for position in [0, 1, 100_000, 199_999, 200_000, 5] {
+                assert!(input.seek(position));
+                assert_eq!(input.position(), position);
+                let mut read = Vec::new();
+                loop {
+                    input.fill(1000).unwrap();
+                    let count = input.buffered().len().min(1000);
+                    if count == 0 {
+                        break;
+                    }
+                    read.extend_from_slice(&input.buffered()[..count]);
+                    input.consume(count);
+                }
+                assert!(read == body[position as usize..], "from {position}");
+                assert_eq!(input.position(), body.len() as u64);
+            }
+            assert_eq!(input.length(), Some(200_000));
+            assert_eq!(input.finish().unwrap(), b"GET");
+        }
+    }
+
+    #[test]
+    fn a_long_body_does_not_stay_in_memory_while_it_is_read() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let length = 20_000_000_u64;
+        let sender = std::thread::spawn(move || client.write_all(&vec![b'x'; length as usize]).unwrap());
+        let mut input = Input::streamed(Vec::new(), 0, 0, stream(server.into(), length));
+        let mut read = 0;
+        while read < length {
+            input.fill(1000).unwrap();
+            let count = input.buffered().len().min(1000);
+            input.consume(count);
+            read += count as u64;
+            assert!(input.bytes.capacity() < 1_000_000, "{} bytes are kept", input.bytes.capacity());
+        }
+        sender.join().unwrap();
     }
 }

@@ -14,7 +14,9 @@ pub mod input;
 mod log;
 mod now;
 mod orders;
+mod receive;
 pub mod response;
+mod spool;
 mod trust;
 mod turn;
 

@@ -43,6 +43,11 @@ def application(environ, start_response):
         return in_two_parts(start_response, rest[0])
     if what == "read":
         return answer(start_response, len(environ["wsgi.input"].read()))
+    if what == "sink":
+        return answer(start_response, sum(len(piece) for piece in iter(lambda: environ["wsgi.input"].read(10_000), b"")))
+    if what == "source":
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return (b"x" * 100_000 for _ in range(int(rest[0])))
     if what == "threads":
         return answer(start_response, threading.active_count())
     if what == "die":

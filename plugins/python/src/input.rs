@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyOSError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::MutexExt;
 use pyo3::types::{PyBytes, PyList};
@@ -79,6 +79,30 @@ impl Body {
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let line = self.lock(py).line(py, None)?;
         Ok((!line.as_bytes().is_empty()).then_some(line))
+    }
+
+    /// How many bytes were read.
+    fn tell(&self, py: Python<'_>) -> u64 {
+        self.lock(py).input.position()
+    }
+
+    /// Goes to a place, as a file does; only where the whole body is here: one below 1 MB, or any with `post-buffering`.
+    #[pyo3(signature = (offset, whence=0, /))]
+    fn seek(&self, py: Python<'_>, offset: i64, whence: u8) -> PyResult<u64> {
+        let input = &mut self.lock(py).input;
+        let Some(length) = input.length() else {
+            return Err(PyOSError::new_err("seek() on wsgi.input: this body needs post-buffering"));
+        };
+        let from = match whence {
+            0 => 0,
+            1 => input.position(),
+            2 => length,
+            _ => return Err(PyValueError::new_err(format!("seek() on wsgi.input: whence {whence} is not 0, 1 or 2"))),
+        };
+        let position = from.checked_add_signed(offset).filter(|position| *position <= length);
+        let position = position.ok_or_else(|| PyOSError::new_err("seek() on wsgi.input: outside of the body"))?;
+        input.seek(position);
+        Ok(position)
     }
 
     /// Does nothing: the body belongs to the request.

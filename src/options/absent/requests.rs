@@ -31,7 +31,7 @@ pub const TOPICS: &[Topic] = &[
     ),
     exposes(
         "this limit does not hold",
-        "limit-post= websockets-max-size= websocket-max-size= chunked-input-limit= response-headers-limit=",
+        "websockets-max-size= websocket-max-size= chunked-input-limit= response-headers-limit=",
     ),
     degrades(
         "no static file is served that way",
@@ -43,7 +43,6 @@ pub const TOPICS: &[Topic] = &[
          honour-range file-serve-mode= fileserve-mode= disable-sendfile",
     ),
     degrades("SCRIPT_NAME stays what the front end says", "manage-script-name ignore-script-name"),
-    degrades("wsgi.input can not seek", "post-buffering= post-buffering-bufsize="),
     degrades("no progress is written", "upload-progress="),
     degrades("the page is the built-in one", "error-page-403= error-page-404= error-page-500="),
     degrades(
@@ -59,5 +58,6 @@ pub const TOPICS: &[Topic] = &[
     degrades("nothing is known of the country of a client", "geoip-country= geoip-city= geoip-use-disk"),
     harmless("a client that is gone is counted, not logged", "ignore-sigpipe ignore-write-errors"),
     harmless("bodies do not stay in memory", "body-read-warning="),
+    harmless("reads are as large as they can be", "post-buffering-bufsize="),
     harmless("regular expressions are as fast as they can be", "pcre-jit"),
 ];

@@ -222,24 +222,69 @@ fn chunked_and_large_bodies_arrive_whole() {
     stream.write_all(GET).unwrap();
     assert_eq!(answer(&mut stream, &mut buffer).1, b"/cabcde");
     assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
-    let body = vec![b'y'; 5_000_000];
+    let answers = post_twice(&worker, &vec![b'y'; 5_000_000]);
+    assert_eq!((answers[0].len(), answers[1].len()), (5_000_002, 5_000_002));
+    assert_eq!(answers[2], b"/hi");
+}
+
+/// Sends `body` with a length and in chunks, then one more request; the answers.
+fn post_twice(worker: &Worker, body: &[u8]) -> [Vec<u8>; 3] {
+    let mut stream = worker.connect();
     let mut writer = stream.try_clone().unwrap();
-    let sender = std::thread::spawn(move || {
-        write!(writer, "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
-        writer.write_all(&body).unwrap();
-        writer.write_all(b"POST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
-        for chunk in body.chunks(100_000) {
-            write!(writer, "{:x}\r\n", chunk.len()).unwrap();
-            writer.write_all(chunk).unwrap();
-            writer.write_all(b"\r\n").unwrap();
-        }
-        writer.write_all(b"0\r\n\r\n").unwrap();
-        writer.write_all(GET).unwrap();
-    });
-    assert_eq!(answer(&mut stream, &mut buffer).1.len(), 5_000_002);
-    assert_eq!(answer(&mut stream, &mut buffer).1.len(), 5_000_002);
-    assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
-    sender.join().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            write!(writer, "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).unwrap();
+            writer.write_all(body).unwrap();
+            writer.write_all(b"POST /d HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n").unwrap();
+            for chunk in body.chunks(100_000) {
+                write!(writer, "{:x}\r\n", chunk.len()).unwrap();
+                writer.write_all(chunk).unwrap();
+                writer.write_all(b"\r\n").unwrap();
+            }
+            writer.write_all(b"0\r\n\r\n").unwrap();
+            writer.write_all(GET).unwrap();
+        });
+        let mut buffer = Vec::new();
+        [(); 3].map(|()| answer(&mut stream, &mut buffer).1)
+    })
+}
+
+#[test]
+fn with_post_buffering_a_large_body_waits_in_a_file() {
+    let worker = Worker::start(&[("post-buffering", "8192")]);
+    let body: Vec<u8> = (0..3_000_000_u32).map(|number| (number % 251) as u8).collect();
+    let answers = post_twice(&worker, &body);
+    assert!(answers[0] == [b"/c", &body[..]].concat() && answers[1] == [b"/d", &body[..]].concat());
+    assert_eq!(answers[2], b"/hi");
+}
+
+#[test]
+fn with_post_buffering_a_slow_upload_costs_no_core() {
+    let worker = Worker::start(&[("post-buffering", "1")]);
+    let mut slow = worker.connect();
+    slow.write_all(b"POST /s HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\nabc").unwrap();
+    let mut fast = worker.connect();
+    fast.write_all(GET).unwrap();
+    assert_eq!(answer(&mut fast, &mut Vec::new()).1, b"/hi");
+}
+
+#[test]
+fn a_body_above_the_limit_is_refused() {
+    let worker = Worker::start(&[("limit-post", "10")]);
+    let heads: [&[u8]; 2] = [
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 11\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nb\r\n12345678901\r\n",
+    ];
+    for head in heads {
+        let mut stream = worker.connect();
+        stream.write_all(head).unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(answer(&mut stream, &mut buffer).0, "HTTP/1.1 413 Content Too Large");
+        assert_eq!(read(&mut stream, &mut buffer), 0);
+    }
+    let mut stream = worker.connect();
+    stream.write_all(b"POST /b HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n1234567890").unwrap();
+    assert_eq!(answer(&mut stream, &mut Vec::new()).1, b"/b1234567890");
 }
 
 #[test]
