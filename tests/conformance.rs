@@ -1,5 +1,5 @@
-//! The rows of `tests/corpora/http1` against a running server: what is served, what is refused, how requests are framed.
-//! Where the folder of a larger collection lies beside the project, its rows are run too.
+//! The rows of `tests/corpora/http1` against a running server: what is served, what is refused, how requests are
+//! framed. Where the folder of a larger collection lies beside the project, its rows are run too.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -100,8 +100,8 @@ fn converse(address: SocketAddr, raw: &[u8], end: End) -> Option<Vec<u8>> {
     }
 }
 
-/// Splits what came into answers; `None` for bytes that are no HTTP. `methods`: those of the requests, as far as they are
-/// known (HEAD has no body). The last body may be cut: that is how a failure in it shows.
+/// Splits what came into answers; `None` for bytes that are no HTTP. `methods`: those of the requests, as far as they
+/// are known (HEAD has no body). The last body may be cut: that is how a failure in it shows.
 fn answers(mut bytes: &[u8], methods: &[&str]) -> Option<Vec<Seen>> {
     let mut seen: Vec<Seen> = Vec::new();
     while !bytes.is_empty() {

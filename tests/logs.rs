@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Answer, Client, Server, Site, drain, serve};
+use crate::harness::{Answer, Client, Server, Site, drain, eventually, serve};
 
 /// The request lines so far.
 fn request_lines(log: &str) -> Vec<String> {
@@ -27,16 +27,16 @@ fn between<'l>(line: &'l str, start: &str, end: &str) -> &'l str {
     rest.split_once(end).unwrap_or_else(|| panic!("no {end:?} in {line:?}")).0
 }
 
-/// The line that uWSGI 2.0 writes for such a request, with the time and the duration of `line`. The headers it counts are
-/// the application's, the bytes are those of the whole head.
+/// The line that uWSGI 2.0 writes for such a request, with the time and the duration of `line`. The headers it counts
+/// are the application's, the bytes are those of the whole head.
 fn expected(line: &str, pid: i32, number: usize, request: &str, answer: &Answer) -> String {
     let (vars, bytes) = variables(answer);
     let (time, took) = (between(line, "} [", "] "), between(line, " bytes in ", " msecs"));
     assert!(is_ctime(time), "{time:?} is no time as ctime writes it, in {line:?}");
     assert!(took.parse::<u64>().is_ok(), "{took:?} in {line:?}");
     format!(
-        "[pid: {pid}|app: 0|req: {number}/{number}] 127.0.0.1 () {{{vars} vars in {bytes} bytes}} [{time}] {request} => \
-         generated {} bytes in {took} msecs ({} {}) 2 headers in {} bytes (1 switches on core 0)",
+        "[pid: {pid}|app: 0|req: {number}/{number}] 127.0.0.1 () {{{vars} vars in {bytes} bytes}} [{time}] {request} \
+         => generated {} bytes in {took} msecs ({} {}) 2 headers in {} bytes (1 switches on core 0)",
         answer.body.len(),
         answer.version,
         answer.status,
@@ -217,7 +217,7 @@ fn requests_are_served_when_the_disk_of_the_log_is_full() {
     command.stderr(Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap()));
     let server = Server::of(command, site);
     let socket = server.path("app.sock");
-    crate::harness::eventually("the socket", || std::os::unix::net::UnixStream::connect(&socket).ok());
+    eventually("the socket", || std::os::unix::net::UnixStream::connect(&socket).ok());
     let mut client = Client::unix(&socket);
     for _ in 0..200 {
         assert_eq!(client.get("/").ok(), "Hello, world!");
@@ -226,17 +226,47 @@ fn requests_are_served_when_the_disk_of_the_log_is_full() {
     assert_eq!(server.wait().code, 0);
 }
 
-#[test]
-fn a_log_file_gets_whole_lines_from_all_workers() {
-    let site = Site::app("hello.py").ini("processes = 3\nhttp-socket = app.sock");
+/// A server with so many workers whose log is a file; its socket is `app.sock`, its log `log`.
+fn into_a_file(workers: usize) -> Server {
+    let site = Site::app("hello.py").ini(&format!("processes = {workers}\nhttp-socket = app.sock"));
     site.write_ini();
     let file = std::fs::OpenOptions::new().append(true).create(true).open(site.path("log")).unwrap();
     let mut command = site.command(["--ini", "uwsgi.ini"]);
     command.stderr(file);
-    let mut server = Server::of(command, site);
+    let server = Server::of(command, site);
+    let path = server.path("log");
+    let ready = || std::fs::read_to_string(&path).unwrap().matches("\nworker ").count() == workers;
+    eventually("the workers", || ready().then_some(()));
+    server
+}
+
+#[test]
+fn no_line_is_lost_while_a_worker_has_no_pause() {
+    let mut server = into_a_file(1);
+    let (socket, path) = (server.path("app.sock"), server.path("log"));
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let mut client = Client::unix(&socket);
+                for _ in 0..10 {
+                    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(200));
+                    for _ in 0..200 {
+                        client.answer().ok();
+                    }
+                }
+            });
+        }
+    });
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait_here().code, 0);
+    assert_eq!(request_lines(&std::fs::read_to_string(path).unwrap()).len(), 4000);
+}
+
+#[test]
+fn a_log_file_gets_whole_lines_from_all_workers() {
+    let mut server = into_a_file(3);
     let (socket, path) = (server.path("app.sock"), server.path("log"));
     let log = || std::fs::read_to_string(&path).unwrap();
-    crate::harness::eventually("three workers", || (log().matches("\nworker ").count() == 3).then_some(()));
     std::thread::scope(|scope| {
         for _ in 0..6 {
             scope.spawn(|| {

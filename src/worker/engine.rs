@@ -124,6 +124,8 @@ pub(crate) struct Core<'e, A> {
     pub seat: CoreSeat<'e>,
     pub vars: Option<Vars>,
     pub line: Vec<u8>,
+    /// When the log was flushed last, by `clock::coarse_ms`.
+    pub flushed_ms: u64,
     pub now: Now,
     /// Empty buffers for connections that have something to read.
     pub pool: Vec<Vec<u8>>,
@@ -231,6 +233,7 @@ impl<'e, A: App> Core<'e, A> {
             seat: seat.core(number),
             vars: Some(Vars::default()),
             line: Vec::new(),
+            flushed_ms: 0,
             now: Now::new(),
             pool: Vec::new(),
         }
@@ -243,6 +246,11 @@ impl Engine<'_> {
         while let Some(event) = self.next(core) {
             self.dispatch(core, event);
             let now_ms = clock::coarse_ms();
+            if now_ms != core.flushed_ms {
+                // Lines wait for one tick of the coarse clock at most, also where no core ever blocks.
+                core.flushed_ms = now_ms;
+                self.log.flush();
+            }
             if now_ms >= self.next_tick_ms.load(Ordering::Relaxed) {
                 self.tick(core, now_ms);
             }
