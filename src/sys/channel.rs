@@ -95,9 +95,10 @@ impl Channel {
         let mut parts = [IoSliceMut::new(&mut bytes)];
         let received = loop {
             match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-                Err(nix::errno::Errno::EINTR) => {}
+                // ECONNRESET: the other end closed without having read all that was sent to it. It is told once, and
+                // before the messages that it left here: they come next, then the end.
+                Err(nix::errno::Errno::EINTR | nix::errno::Errno::ECONNRESET) => {}
                 Err(nix::errno::Errno::EAGAIN) => return Ok(Received::Nothing),
-                Err(nix::errno::Errno::ECONNRESET) => return Ok(Received::Closed),
                 Err(error) => return Err(error.into()),
                 Ok(received) => break received,
             }
@@ -153,6 +154,17 @@ mod tests {
         assert!(matches!(b.receive(false).unwrap(), Received::Nothing));
         drop(a);
         assert!(matches!(b.receive(true).unwrap(), Received::Closed));
+    }
+
+    #[test]
+    fn the_last_words_of_who_left_unread_mail_are_heard() {
+        let (a, b) = Channel::pair().unwrap();
+        a.send(b"nobody reads this", &[]).unwrap();
+        b.send(b"last words", &[]).unwrap();
+        drop(b);
+        let Received::Message(last) = a.receive(false).unwrap() else { panic!("no message") };
+        assert_eq!(last.bytes, b"last words");
+        assert!(matches!(a.receive(false).unwrap(), Received::Closed));
     }
 
     #[test]
