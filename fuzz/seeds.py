@@ -1,4 +1,4 @@
-"""Writes the rows of tests/corpora/http1 as seeds of the targets that read requests: fuzz/corpus/<target>/<row>."""
+"""Writes the rows of tests/corpora as seeds of the targets that read requests: fuzz/corpus/<target>/<row>."""
 import base64
 import json
 import pathlib
@@ -6,13 +6,25 @@ import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-for file in (HERE.parent / "tests/corpora/http1").glob("*.jsonl"):
-    for line in file.read_text().splitlines():
-        row = json.loads(line)
-        raw = base64.b64decode(row["raw_b64"]) if "raw_b64" in row else zlib.decompress(base64.b64decode(row["raw_zb64"]))
-        if len(raw) > 4096:
-            continue
-        for target, data in (("http_head", raw), ("http_chunked", raw.partition(b"\r\n\r\n")[2])):
-            folder = HERE / "corpus" / target
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / row["id"].replace("/", "-")).write_bytes(b"\x07" + data)
+
+def rows(protocol):
+    for file in (HERE.parent / "tests/corpora" / protocol).glob("*.jsonl"):
+        for line in file.read_text().splitlines():
+            row = json.loads(line)
+            packed = row.get("raw_zb64")
+            raw = zlib.decompress(base64.b64decode(packed)) if packed else base64.b64decode(row["raw_b64"])
+            if len(raw) <= 4096:
+                yield row["id"].replace("/", "-"), raw
+
+
+def write(target, name, data):
+    folder = HERE / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(b"\x07" + data)
+
+
+for name, raw in rows("http1"):
+    write("http_head", name, raw)
+    write("http_chunked", name, raw.partition(b"\r\n\r\n")[2])
+for name, raw in rows("uwsgi"):
+    write("uwsgi_packet", name, raw)

@@ -18,6 +18,7 @@ mod pythons;
 mod reload;
 mod stop;
 mod supervision;
+mod uwsgi;
 mod wsgi;
 mod wsgi_input;
 mod wsgi_response;

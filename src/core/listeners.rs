@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Listener};
-use ruwsgi_sys::listen::{self, Place as Seen};
+use ruwsgi_sys::listen::{self, Owner, Place as Seen};
+use ruwsgi_sys::privilege;
 
 use self::address::Address;
 use crate::{Place, why};
@@ -44,6 +45,7 @@ struct Key {
 pub(crate) struct Listeners<'c> {
     config: &'c Config,
     backlog: u32,
+    owner: Option<Owner>,
     wanted: Vec<(&'c Listener, Address, Option<Rc<Bound>>)>,
 }
 
@@ -52,14 +54,17 @@ impl<'c> Listeners<'c> {
     pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
         let mut wanted = Vec::new();
         for listener in config.listeners() {
-            let address = Address::parse(&listener.address)
+            let mut address = Address::parse(&listener.address)
                 .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
+            if config.sockets.abstract_socket {
+                address = address.without_file();
+            }
             wanted.push((listener, address, None));
         }
         if wanted.is_empty() {
-            return Err("nothing to listen on: say http-socket = ADDRESS (or http, http11-socket)".to_owned());
+            return Err("nothing to listen on: say socket = ADDRESS, or http-socket = ADDRESS".to_owned());
         }
-        let mut this = Self { config, backlog: backlog(config), wanted };
+        let mut this = Self { config, backlog: backlog(config), owner: owner(config)?, wanted };
         for (listener, address, bound) in &mut this.wanted {
             let key = key(listener, address);
             *bound = former.iter().find(|one| one.key == key).cloned();
@@ -72,7 +77,12 @@ impl<'c> Listeners<'c> {
         self.bind_where(|address| matches!(address, Address::Inet { .. }))
     }
 
-    /// Binds those that belong to whom we have become.
+    /// Whether unix sockets are given to somebody, for which their maker may have to be root.
+    pub(crate) fn need_owner(&self) -> bool {
+        self.owner.is_some()
+    }
+
+    /// Binds those that belong to whom we have become, or to whom `chown-socket` says.
     pub(crate) fn bind_unix(&mut self) -> Result<(), String> {
         self.bind_where(|address| !matches!(address, Address::Inet { .. }))
     }
@@ -148,7 +158,16 @@ impl<'c> Listeners<'c> {
             (None, Some(umask)) => 0o777 & !umask,
             (None, None) => MODE,
         };
-        listen::unix(path, mode).map_err(|error| in_words(&error))
+        let fd = listen::unix(path, mode).map_err(|error| in_words(&error))?;
+        if let Some(owner) = self.owner
+            && let Err(error) = listen::give(path, owner)
+        {
+            // Nobody was let in yet.
+            let _ = std::fs::remove_file(path);
+            let wanted = self.config.sockets.chown_socket.as_deref().unwrap_or_default();
+            return Err(format!("can't be given to {wanted:?} (chown-socket): {}", why(&error)));
+        }
+        Ok(fd)
     }
 
     /// An IPv6 socket takes IPv4 too (as uWSGI's does), unless another one here wants that port for IPv4.
@@ -195,6 +214,23 @@ fn key(listener: &Listener, address: &Address) -> Key {
         other => other.clone(),
     };
     Key { protocol: listener.protocol, address }
+}
+
+/// `chown-socket`: `user`, `user:group` or `:group`, by names or numbers.
+fn owner(config: &Config) -> Result<Option<Owner>, String> {
+    let Some(text) = &config.sockets.chown_socket else { return Ok(None) };
+    let place = Place(config, "chown-socket");
+    let wrong = |why: String| format!("chown-socket: {why}{place}");
+    let found = |kind, name: &str, found: io::Result<Option<u32>>| match found {
+        Ok(Some(number)) => Ok(number),
+        Ok(None) => Err(wrong(format!("there is no {kind} {name:?}"))),
+        Err(error) => Err(wrong(format!("the {kind} {name:?} can't be looked up: {}", why(&error)))),
+    };
+    let (user, group) = text.split_once(':').map_or((text.as_str(), None), |(user, group)| (user, Some(group)));
+    let by_user = || found("user", user, privilege::user(user).map(|user| user.map(|user| user.uid)));
+    let by_group = |group| found("group", group, privilege::group(group));
+    let user = if user.is_empty() && group.is_some() { None } else { Some(by_user()?) };
+    Ok(Some(Owner { user, group: group.map(by_group).transpose()? }))
 }
 
 fn backlog(config: &Config) -> u32 {

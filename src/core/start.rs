@@ -61,9 +61,15 @@ fn start(source: Source, loaded: Loaded, log: &Log) -> Result<Master, Failure> {
     let mut listeners = Listeners::of(&config, &[])?;
     listeners.bind_inet()?;
     let pidfile = pidfile(&config)?;
-    privileges::drop_root(&config)?;
-    change_folder(&config, &source)?;
-    listeners.bind_unix()?;
+    if listeners.need_owner() {
+        change_folder(&config, &source)?;
+        listeners.bind_unix()?;
+        privileges::drop_root(&config)?;
+    } else {
+        privileges::drop_root(&config)?;
+        change_folder(&config, &source)?;
+        listeners.bind_unix()?;
+    }
     let listeners = listeners.open();
     // Looked for here, so that a broken venv is told before anything is forked.
     let interpreter = python::find(&config, &source.env)?;

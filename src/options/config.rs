@@ -25,6 +25,8 @@ impl Config {
             let Some((row, name)) = row(&directive.name) else { continue };
             let said = Said { name, value: directive.value.as_deref(), origin: &directive.origin };
             let reading = (row.set)(&mut config, &said);
+            // One list, in the order in which all of them were said.
+            config.sockets.listeners.append(&mut config.sockets.fronted);
             if !matches!(reading, Ok(None)) {
                 found.push((directive, reading));
             }
@@ -44,6 +46,10 @@ impl Config {
             }
         }
         Error::unless_empty(errors)?;
+        // Wherever it stands, as in uWSGI.
+        for listener in config.sockets.listeners.iter_mut().filter(|listener| listener.by_default) {
+            listener.protocol = config.sockets.protocol;
+        }
         config.directives = directives;
         Ok((config, notices))
     }
@@ -121,6 +127,18 @@ mod tests {
         assert_eq!(seen, [("http11-socket", ":1"), ("http", ":2"), ("http-socket", "/s"), ("http", ":3")]);
         assert!(config.listeners().iter().all(|one| one.protocol == "http"));
         assert_eq!(config.listeners()[2].origin.to_string(), "app.ini:3");
+    }
+
+    #[test]
+    fn protocol_is_that_of_plain_sockets() {
+        let protocols = |lines: &[(&str, &str)]| -> Vec<(&str, &str)> {
+            interpret(lines).0.listeners().iter().map(|one| (one.option, one.protocol)).collect()
+        };
+        let three = [("socket", ":1"), ("http-socket", ":2"), ("uwsgi-socket", ":3")];
+        assert_eq!(protocols(&three), [("socket", "uwsgi"), ("http-socket", "http"), ("uwsgi-socket", "uwsgi")]);
+        let named = [&three[..], &[("protocol", "http")]].concat();
+        assert_eq!(protocols(&named), [("socket", "http"), ("http-socket", "http"), ("uwsgi-socket", "uwsgi")]);
+        assert_eq!(protocols(&[("socket-protocol", "http11"), ("socket", "/s")]), [("socket", "http")]);
     }
 
     #[test]

@@ -87,6 +87,10 @@ pub struct Text;
 pub struct Texts;
 /// An address to listen on.
 pub struct Address;
+/// An address to listen on, in the protocol that another option may name.
+pub struct Socket;
+/// The name of a protocol.
+pub struct Protocol;
 /// `NAME=VALUE` for the environment; a bare `NAME` is removed from it.
 pub struct Environ;
 /// The largest `buffer-size`, in bytes: beyond it lies a typing error.
@@ -391,9 +395,44 @@ impl Kind for Address {
     const HINT: &'static str = "ADDRESS";
 
     fn read(field: &mut Vec<Listener>, said: &Said<'_>) -> Reading {
-        let address = some(said.value)?;
         let option = if said.name == "httprouter" { "http" } else { said.name };
-        field.push(Listener { address, option, protocol: "http", origin: said.origin.clone() });
+        field.push(listener(said, option, Some("http"))?);
+        Ok(None)
+    }
+}
+
+fn listener(said: &Said<'_>, option: &'static str, protocol: Option<&'static str>) -> Result<Listener, String> {
+    let address = some(said.value)?;
+    let by_default = protocol.is_none();
+    Ok(Listener { address, option, protocol: protocol.unwrap_or("uwsgi"), by_default, origin: said.origin.clone() })
+}
+
+impl Kind for Socket {
+    type Field = Vec<Listener>;
+    const HINT: &'static str = "ADDRESS";
+
+    fn read(field: &mut Vec<Listener>, said: &Said<'_>) -> Reading {
+        field.push(listener(said, said.name, (said.name == "uwsgi-socket").then_some("uwsgi"))?);
+        Ok(None)
+    }
+}
+
+impl Kind for Protocol {
+    type Field = &'static str;
+    const HINT: &'static str = "NAME";
+
+    /// By another protocol than the one that was asked for, a socket would serve nobody.
+    fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
+        let name = some(said.value)?;
+        *field = match name.as_str() {
+            "uwsgi" => "uwsgi",
+            // Connections are kept in both, as `http-keepalive` says.
+            "http" | "http11" => "http",
+            "puwsgi" | "suwsgi" | "https" | "fastcgi" | "fastcgi-nph" | "scgi" | "scgi-nph" | "raw" => {
+                return Err(format!("{name} is not built yet: uwsgi, http and http11 are"));
+            }
+            _ => return Err(format!("{name:?} is no protocol: uwsgi, http and http11 are")),
+        };
         Ok(None)
     }
 }
@@ -508,6 +547,17 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn protocols_that_are_not_built_are_errors() {
+        for (name, read_as) in [("uwsgi", "uwsgi"), ("http", "http"), ("http11", "http")] {
+            assert_eq!(read::<Protocol>(Some(name)), (read_as, Ok(None)));
+        }
+        let error = |name| read::<Protocol>(Some(name)).1.expect_err("an error");
+        assert_eq!(error("fastcgi"), "fastcgi is not built yet: uwsgi, http and http11 are");
+        assert_eq!(error("HTTP"), "\"HTTP\" is no protocol: uwsgi, http and http11 are");
+        assert_eq!(error(""), "no value");
+    }
+
+    #[test]
     fn keepalive_is_on_unless_it_is_off() {
         let seconds = |text| keepalive(text, 75);
         for on in [None, Some(""), Some("1"), Some("true"), Some("on")] {
@@ -533,6 +583,8 @@ pub(crate) mod tests {
         assert_eq!(read::<Texts>(Some("")).0, [""]);
         assert_eq!(read::<Address>(Some(":8080")).0[0].address, ":8080");
         assert_eq!(read::<Address>(None).1, Err("no value".into()));
+        assert_eq!(read::<Socket>(Some("/s")).0[0].protocol, "uwsgi");
+        assert_eq!(read::<Socket>(Some("")).1, Err("no value".into()));
         assert_eq!(read::<Environ>(Some("A=b=c")).0, [("A".to_owned(), Some("b=c".to_owned()))]);
         assert_eq!(read::<Environ>(Some("A=")).0, [("A".to_owned(), Some(String::new()))]);
         assert_eq!(read::<Environ>(Some("A")).0, [("A".to_owned(), None)]);

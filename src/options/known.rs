@@ -106,7 +106,7 @@ mod tests {
     #[test]
     fn names_are_read_with_their_values_and_letters() {
         let find = |name| ABSENT.iter().find(|absent| absent.name == name).expect("a row");
-        assert_eq!((find("socket").arg, find("socket").short), (Arg::Required, Some('s')));
+        assert_eq!((find("spooler").arg, find("spooler").short), (Arg::Required, Some('Q')));
         assert_eq!((find("vhost").arg, find("vhost").short), (Arg::None, None));
         assert_eq!(find("mule").arg, Arg::Optional);
     }
@@ -118,7 +118,7 @@ mod tests {
             _ => None,
         };
         for name in [
-            "socket",
+            "fastcgi-socket",
             "https",
             "stats",
             "emperor",

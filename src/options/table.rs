@@ -6,7 +6,7 @@
 use crate::directive::{Directive, Origin};
 use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, OneOrMore,
-    OptionalFlag, Patience, Reading, Requests, Said, Seconds, Text, Texts, Umask,
+    OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -15,10 +15,12 @@ use crate::plugin::{NeedPlugins, Plugins};
 pub struct Listener {
     /// The address, as it was written.
     pub address: String,
-    /// The option that asked for it: `http`, `http-socket` or `http11-socket`.
+    /// The option that asked for it: `socket`, `http-socket` ...
     pub option: &'static str,
     /// The name of its protocol in `ruwsgi_wire::PROTOCOLS`.
     pub protocol: &'static str,
+    /// The option names no protocol: the one of `protocol` counts.
+    pub(crate) by_default: bool,
     /// Where it was said.
     pub origin: Origin,
 }
@@ -147,12 +149,20 @@ options! {
 
     /// Where the server listens, and how it treats connections.
     pub struct Sockets: "Sockets" as sockets {
+        /// serve there for nginx and other front ends, in the uwsgi protocol
+        ["socket", "uwsgi-socket"], 's' => fronted: Socket;
+        /// the protocol of socket: uwsgi or http [uwsgi]
+        ["protocol", "socket-protocol"] => protocol: Protocol = "uwsgi";
         /// serve HTTP there: host:port, /path or @name
         ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;
         /// how many connections may wait to be accepted [1024]
         ["listen"], 'l' => listen: MaybeCount;
         /// the permissions of unix sockets, such as 660
         ["chmod-socket", "chmod"], 'C' => chmod_socket: Mode;
+        /// who owns unix sockets, by names or numbers
+        ["chown-socket"] => chown_socket: Text as "USER:GROUP";
+        /// unix sockets are abstract names, not files
+        ["abstract-socket"], 'a' => abstract_socket: Flag;
         /// the largest request head [32768]
         ["buffer-size"], 'b' => buffer_size: Bytes = 32 * 1024;
         /// how long a client may keep a request or response waiting [60]

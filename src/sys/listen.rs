@@ -1,6 +1,7 @@
 //! Listening sockets: made non-blocking and close-on-exec, bound, and put to listening in two steps, so that nobody
 //! connects before its owner is ready.
 
+use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -8,11 +9,13 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, getsockname,
     setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, fchownat, geteuid};
 
 /// The kernel's limit for the queue of a listening socket.
 #[must_use]
@@ -44,6 +47,29 @@ pub fn unix(path: &Path, mode: u32) -> io::Result<OwnedFd> {
     let bound = bind_unix(&address);
     set_umask(before);
     bound
+}
+
+/// Whom a file is to belong to; `None`: it stays with whom it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// The user.
+    pub user: Option<u32>,
+    /// The group.
+    pub group: Option<u32>,
+}
+
+/// Gives a unix socket that this process has just bound to somebody. The file that is looked at is the one that is
+/// given, and it is a socket of our own with no other name: whoever can write to the directory can't put another
+/// file into the way.
+pub fn give(path: &Path, owner: Owner) -> io::Result<()> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty())?);
+    let found = file.metadata()?;
+    if !found.file_type().is_socket() || found.uid() != geteuid().as_raw() || found.nlink() != 1 {
+        return Err(io::Error::other("another file stands in its place"));
+    }
+    let (user, group) = (owner.user.map(Uid::from_raw), owner.group.map(Gid::from_raw));
+    Ok(fchownat(&file, "", user, group, AtFlags::AT_EMPTY_PATH)?)
 }
 
 /// Binds a name in the abstract namespace, which has no file.
@@ -137,6 +163,30 @@ mod tests {
         assert_ne!(address.port(), 0);
         std::net::TcpStream::connect(address).unwrap();
         assert_eq!(tcp(address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_socket_is_given_away_and_nothing_else() {
+        let folder = std::env::temp_dir().join(format!("ruwsgi-give-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let at = |name: &str| folder.join(name);
+        let _fd = unix(&at("sock"), 0o660).unwrap();
+        let me = std::fs::metadata(at("sock")).unwrap();
+        give(&at("sock"), Owner { user: Some(me.uid()), group: Some(me.gid()) }).unwrap();
+        let (user, group) = if geteuid().is_root() { (4_242, 4_343) } else { (me.uid(), me.gid()) };
+        std::os::unix::fs::symlink(at("sock"), at("link")).unwrap();
+        std::fs::write(at("file"), "").unwrap();
+        for other in ["link", "file"] {
+            assert!(give(&at(other), Owner { user: Some(user), group: None }).is_err(), "{other}");
+        }
+        std::fs::hard_link(at("sock"), at("other")).unwrap();
+        assert!(give(&at("other"), Owner { user: Some(user), group: None }).is_err(), "a second name");
+        std::fs::remove_file(at("other")).unwrap();
+        give(&at("sock"), Owner { user: None, group: Some(group) }).unwrap();
+        give(&at("sock"), Owner { user: Some(user), group: None }).unwrap();
+        let now = std::fs::metadata(at("sock")).unwrap();
+        assert_eq!((now.uid(), now.gid(), now.permissions().mode() & 0o777), (user, group, 0o660));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

@@ -9,8 +9,10 @@ use std::error::Error;
 use std::fmt;
 
 pub mod body;
+mod cgi;
 pub mod http;
 pub mod refusal;
+pub mod uwsgi;
 pub mod vars;
 
 pub use body::{Body, Decoder, Step};
@@ -46,7 +48,8 @@ pub struct Protocol {
 }
 
 /// All protocols.
-pub const PROTOCOLS: &[Protocol] = &[Protocol { name: "http", exchange: http::exchange }];
+pub const PROTOCOLS: &[Protocol] =
+    &[Protocol { name: "http", exchange: http::exchange }, Protocol { name: "uwsgi", exchange: uwsgi::exchange }];
 
 /// What is known of a request head.
 #[derive(Debug)]
@@ -66,6 +69,8 @@ pub enum Head {
         /// The client waits for `100 Continue` before it sends the body.
         expects_continue: bool,
     },
+    /// A question to the server, not to the application: these bytes are the answer, then close.
+    Reply(&'static [u8]),
     /// Not to be served: answer with [`Exchange::refuse`], then close.
     Refused(Refusal),
 }
@@ -120,6 +125,12 @@ pub trait Exchange: Send {
     /// Looks for a request head at the start of `input`. `vars` is cleared, and filled when the head is whole. May be
     /// called again with the same bytes and more behind them.
     fn head(&mut self, input: &[u8], vars: &mut Vars) -> Head;
+
+    /// Whether a front end speaks for the client: `REMOTE_ADDR` and its kin are its word, and where it says nothing,
+    /// nothing is known. Otherwise the client is whoever is connected.
+    fn is_fronted(&self) -> bool {
+        false
+    }
 
     /// Tells the client to go on with its body.
     fn proceed(&mut self, out: &mut Vec<u8>);

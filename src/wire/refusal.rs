@@ -19,6 +19,8 @@ pub enum Refusal {
     TooManyFields,
     /// 500: the application failed before it said anything.
     Failed,
+    /// No status, because it was not HTTP that was asked for: a uwsgi packet of a kind (`modifier1`) that is not served.
+    Modifier(u8),
     /// 501: a method that only proxies have: CONNECT.
     Method,
     /// 501: a transfer coding that is not built.
@@ -41,7 +43,7 @@ impl Refusal {
             Self::Expectation => "417 Expectation Failed",
             Self::HeadTooLarge | Self::TooManyFields => "431 Request Header Fields Too Large",
             Self::Failed => "500 Internal Server Error",
-            Self::Method | Self::TransferCoding => "501 Not Implemented",
+            Self::Method | Self::TransferCoding | Self::Modifier(_) => "501 Not Implemented",
             Self::Busy => "503 Service Unavailable",
             Self::Version => "505 HTTP Version Not Supported",
         }
@@ -59,6 +61,7 @@ impl Refusal {
             Self::HeadTooLarge => "the request head is larger than buffer-size",
             Self::TooManyFields => "the request head has too many fields",
             Self::Failed => "the application failed",
+            Self::Modifier(_) => "a kind of uwsgi packet that is not served here",
             Self::Method => "a method for proxies only",
             Self::TransferCoding => "an unknown transfer coding",
             Self::Busy => "no room for the request",

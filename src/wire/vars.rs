@@ -55,11 +55,13 @@ pub enum Key {
     ForwardedProto,
     /// `HTTP_X_FORWARDED_SSL`
     ForwardedSsl,
+    /// `UWSGI_SCHEME`: what a front end says about the scheme
+    UwsgiScheme,
 }
 
 impl Key {
     /// All keys, in the order of their numbers.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::RequestMethod,
         Self::RequestUri,
         Self::PathInfo,
@@ -78,6 +80,7 @@ impl Key {
         Self::RequestScheme,
         Self::ForwardedProto,
         Self::ForwardedSsl,
+        Self::UwsgiScheme,
     ];
 
     /// The variable's name.
@@ -102,7 +105,35 @@ impl Key {
             Self::RequestScheme => "REQUEST_SCHEME",
             Self::ForwardedProto => "HTTP_X_FORWARDED_PROTO",
             Self::ForwardedSsl => "HTTP_X_FORWARDED_SSL",
+            Self::UwsgiScheme => "UWSGI_SCHEME",
         }
+    }
+
+    /// The key of a variable, by its name: most have none, and length and first bytes tell.
+    #[must_use]
+    pub fn named(name: &[u8]) -> Option<Self> {
+        Some(match name {
+            b"REQUEST_METHOD" => Self::RequestMethod,
+            b"REQUEST_URI" => Self::RequestUri,
+            b"PATH_INFO" => Self::PathInfo,
+            b"QUERY_STRING" => Self::QueryString,
+            b"SERVER_PROTOCOL" => Self::ServerProtocol,
+            b"SCRIPT_NAME" => Self::ScriptName,
+            b"CONTENT_TYPE" => Self::ContentType,
+            b"CONTENT_LENGTH" => Self::ContentLength,
+            b"HTTP_HOST" => Self::HttpHost,
+            b"SERVER_NAME" => Self::ServerName,
+            b"SERVER_PORT" => Self::ServerPort,
+            b"REMOTE_ADDR" => Self::RemoteAddr,
+            b"REMOTE_PORT" => Self::RemotePort,
+            b"REMOTE_USER" => Self::RemoteUser,
+            b"HTTPS" => Self::Https,
+            b"REQUEST_SCHEME" => Self::RequestScheme,
+            b"HTTP_X_FORWARDED_PROTO" => Self::ForwardedProto,
+            b"HTTP_X_FORWARDED_SSL" => Self::ForwardedSsl,
+            b"UWSGI_SCHEME" => Self::UwsgiScheme,
+            _ => return None,
+        })
     }
 }
 
@@ -182,6 +213,12 @@ impl Vars {
         self.set_span(key, span);
     }
 
+    /// Where the value of one of the known variables is.
+    #[must_use]
+    pub fn span(&self, key: Key) -> Option<Span> {
+        self.keyed[key as usize]
+    }
+
     /// Removes one of the known variables.
     pub fn unset(&mut self, key: Key) {
         self.keyed[key as usize] = None;
@@ -244,5 +281,17 @@ impl Vars {
             })
             .sum();
         keyed + others
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_by_their_names() {
+        assert!(Key::ALL.into_iter().enumerate().all(|(number, key)| key as usize == number));
+        assert!(Key::ALL.into_iter().all(|key| Key::named(key.name().as_bytes()) == Some(key)));
+        assert_eq!([Key::named(b""), Key::named(b"HTTP_ACCEPT"), Key::named(b"path_info")], [None; 3]);
     }
 }

@@ -237,6 +237,12 @@ impl Engine<'_> {
                 }
                 Progress::More(READ_BYTES)
             }
+            Head::Reply(answer) => {
+                core.vars = Some(vars);
+                connection.output.extend_from_slice(answer);
+                self.end_conversation(connection);
+                Progress::On
+            }
             Head::Refused(refusal) => {
                 core.vars = Some(vars);
                 self.refuse(core, connection, refusal);
@@ -294,8 +300,14 @@ impl Engine<'_> {
     /// Answers with an error, and ends the conversation.
     pub(crate) fn refuse<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, refusal: Refusal) {
         core.now.refresh();
-        self.tell_refusal(core, connection, refusal);
+        let before = connection.output.len();
         connection.exchange.refuse(refusal, core.now.date(), &mut connection.output);
+        self.tell_refusal(core, connection, refusal, connection.output.len() > before);
+        self.end_conversation(connection);
+    }
+
+    /// What is in the output is the last that this client gets.
+    fn end_conversation(&self, connection: &mut Connection) {
         connection.input.clear();
         connection.state = State::Flush(Then::Linger);
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);

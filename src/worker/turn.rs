@@ -83,11 +83,19 @@ impl Engine<'_> {
         }
     }
 
-    /// Variables that the connection knows, and the request head does not.
+    /// Variables that the connection knows, and the request head does not. PEP 3333 wants a name and a port in any case;
+    /// about its client, a front end has said all that there is to say.
     fn complete(&self, vars: &mut Vars, connection: &Connection) {
-        vars.set(Key::ServerName, self.rules.host.as_bytes());
-        if let Some(listener) = self.listeners.get(connection.door) {
+        if vars.key(Key::ServerName).is_none() {
+            vars.set(Key::ServerName, self.rules.host.as_bytes());
+        }
+        if vars.key(Key::ServerPort).is_none()
+            && let Some(listener) = self.listeners.get(connection.door)
+        {
             vars.set(Key::ServerPort, listener.port.as_bytes());
+        }
+        if connection.exchange.is_fronted() {
+            return;
         }
         let mut number = itoa::Buffer::new();
         match &connection.peer {
@@ -113,19 +121,29 @@ impl Engine<'_> {
         }
     }
 
-    /// `https` where a proxy that is trusted says so, or the variables of the front end do.
+    /// `https` where the variables of the front end say so (no client can set them), or a proxy that is trusted does.
     fn scheme(&self, vars: &Vars, connection: &Connection) -> &'static str {
         let https = |key| vars.key(key).is_some_and(|value| first(value).eq_ignore_ascii_case(b"https"));
         let on = |key| vars.key(key).is_some_and(|value| value.eq_ignore_ascii_case(b"on") || value == b"1");
-        let said = vars.key(Key::ForwardedProto).is_some() || vars.key(Key::ForwardedSsl).is_some();
-        if !said {
-            return if on(Key::Https) || https(Key::RequestScheme) { "https" } else { "http" };
+        let forwarded = vars.key(Key::ForwardedProto).is_some() || vars.key(Key::ForwardedSsl).is_some();
+        let is_https = if vars.key(Key::UwsgiScheme).is_some() {
+            https(Key::UwsgiScheme)
+        } else if forwarded && self.trusts(&connection.peer) {
+            https(Key::ForwardedProto) || on(Key::ForwardedSsl)
+        } else {
+            on(Key::Https) || https(Key::RequestScheme)
+        };
+        if is_https { "https" } else { "http" }
+    }
+
+    /// Whether what this peer says about its client's connection is believed; the first time that it is not, that is
+    /// told.
+    fn trusts(&self, peer: &Peer) -> bool {
+        let trusted = self.rules.trust.covers(peer);
+        if !trusted {
+            self.tell_untrusted(peer);
         }
-        if !self.rules.trust.covers(&connection.peer) {
-            self.tell_untrusted(&connection.peer);
-            return "http";
-        }
-        if https(Key::ForwardedProto) || on(Key::ForwardedSsl) { "https" } else { "http" }
+        trusted
     }
 
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
@@ -140,17 +158,27 @@ impl Engine<'_> {
     }
 
     /// A refused request leaves a line, at most one a second: a flood of them is not to become a flood of lines.
-    pub(crate) fn tell_refusal<A: App>(&self, core: &Core<'_, A>, connection: &Connection, refusal: Refusal) {
+    /// `answered`: the client was told, too.
+    pub(crate) fn tell_refusal<A: App>(
+        &self,
+        core: &Core<'_, A>,
+        connection: &Connection,
+        refusal: Refusal,
+        answered: bool,
+    ) {
         let Some(before) = self.refusals.count(core.now.second()) else { return };
         let hint = match refusal {
             Refusal::HeadTooLarge | Refusal::TargetTooLong => {
                 format!(" (buffer-size = {})", self.rules.limits.head_bytes)
             }
+            Refusal::Modifier(number) => format!(" (modifier1 {number})"),
             _ => String::new(),
         };
+        let fate =
+            if answered { format!("answered {}", refusal.status()) } else { "closed without an answer".to_owned() };
         let more = if before > 0 { format!(" ({before} more were refused before)") } else { String::new() };
         let from = connection.peer.ip().map_or_else(|| "a local client".to_owned(), |ip| ip.to_string());
-        tracing::warn!("request from {from} answered {}: {}{hint}{more}", refusal.status(), refusal.reason());
+        tracing::warn!("request from {from} {fate}: {}{hint}{more}", refusal.reason());
     }
 
     /// The first time that a field of a name is dropped, one line says so and how to get it.

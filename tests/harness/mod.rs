@@ -4,6 +4,7 @@
 pub mod client;
 mod load;
 pub mod log;
+pub mod packet;
 pub mod process;
 pub mod python;
 mod server;

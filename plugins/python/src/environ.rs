@@ -31,7 +31,7 @@ const USUAL: [Key; 11] = [
 ];
 
 /// The others that have a key.
-const UNUSUAL: [Key; 7] = [
+const UNUSUAL: [Key; 8] = [
     Key::ContentType,
     Key::ContentLength,
     Key::RemoteUser,
@@ -39,6 +39,7 @@ const UNUSUAL: [Key; 7] = [
     Key::RequestScheme,
     Key::ForwardedProto,
     Key::ForwardedSsl,
+    Key::UwsgiScheme,
 ];
 
 // Each key is in one of the two.

@@ -43,6 +43,14 @@ impl Address {
         Ok(Self::Inet { host: host.to_owned(), port })
     }
 
+    /// The same, as a name without a file where it is a file (`abstract-socket`).
+    pub(super) fn without_file(self) -> Self {
+        match self {
+            Self::Unix(path) => Self::Abstract(path.into_os_string().into_encoded_bytes()),
+            other => other,
+        }
+    }
+
     /// The internet address to bind.
     pub(super) fn resolve(&self) -> Result<SocketAddr, String> {
         let Self::Inet { host, port } = self else { return Err("is no internet address".to_owned()) };
@@ -102,6 +110,8 @@ mod tests {
         assert_eq!(Address::parse("8080"), Ok(Address::Unix("8080".into())));
         assert_eq!(Address::parse("@app"), Ok(Address::Abstract(b"app".to_vec())));
         assert_eq!(Address::parse("\\0app"), Ok(Address::Abstract(b"app".to_vec())));
+        let path = Address::Unix("/run/app.sock".into());
+        assert_eq!(path.without_file(), Address::Abstract(b"/run/app.sock".to_vec()));
         assert_eq!(Address::parse(""), Err("is no address".to_owned()));
         assert!(Address::parse("fd://3").is_err());
     }

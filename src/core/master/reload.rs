@@ -13,10 +13,11 @@ use crate::{Place, why};
 type Value = fn(&Config) -> Option<&str>;
 
 /// What a reload can't change: the privileges are gone, and the pidfile was written with them.
-const FIXED: [(&str, Value); 3] = [
+const FIXED: [(&str, Value); 4] = [
     ("uid", |config| config.process.uid.as_deref()),
     ("gid", |config| config.process.gid.as_deref()),
     ("pidfile", |config| config.process.pidfile.as_deref()),
+    ("chown-socket", |config| config.sockets.chown_socket.as_deref()),
 ];
 
 /// Reads the configuration again and binds what is new in it. Nothing has changed where this fails.

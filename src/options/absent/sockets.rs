@@ -8,11 +8,10 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "nothing listens at this address",
         "\
-         socket=,s uwsgi-socket= suwsgi-socket= ssl-socket= https-socket= fastcgi-socket= fastcgi-nph-socket= \
+         suwsgi-socket= ssl-socket= https-socket= fastcgi-socket= fastcgi-nph-socket= \
          scgi-socket= scgi-nph-socket= raw-socket= puwsgi-socket= shared-socket= undeferred-shared-socket= udp= \
          multicast= pty-socket=",
     ),
-    exposes("sockets speak another protocol", "protocol= socket-protocol="),
     exposes(
         "requests go to the Python application, not to what this number names",
         "\
@@ -20,12 +19,10 @@ pub const TOPICS: &[Topic] = &[
          fastcgi-modifier1= fastcgi-modifier2= scgi-modifier1= scgi-modifier2= raw-modifier1= raw-modifier2= \
          allowed-modifiers= remap-modifier=",
     ),
-    exposes("unix sockets are files, not abstract names", "abstract-socket,a"),
     exposes("every worker serves every socket", "map-socket="),
     exposes("connections that begin with a PROXY line are refused", "enable-proxy-protocol"),
     exposes("no socket is shared with other instances", "zerg= zerg-fallback zerg-server= zergpool= zerg-pool="),
     exposes("nothing waits for orders on this socket", "pty-connect= pty-uconnect= fork-server= fork-socket="),
-    degrades("unix sockets belong to the user that the server runs as", "chown-socket="),
     degrades("an address that is not there yet can not be bound", "freebind"),
     degrades(
         "the kernel does it its own way",

@@ -8,7 +8,7 @@
 //! to it.
 
 mod chunked;
-mod octets;
+pub(crate) mod octets;
 mod reason;
 mod request;
 mod response;
@@ -16,10 +16,11 @@ mod syntax;
 mod target;
 
 pub use chunked::Chunked;
+pub(crate) use request::Asked;
+pub(crate) use response::{Response, push_field, push_length};
 
 use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars};
-use request::{Asked, Request};
-use response::Response;
+use request::Request;
 use syntax::Syntax;
 
 /// How many blank lines may stand before a request line. RFC 9112 2.2 asks for one: old clients end a POST with it.
@@ -139,10 +140,10 @@ impl Exchange for Http {
         out.extend_from_slice(if self.asked.one_one { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
         out.extend_from_slice(status.as_bytes());
         out.extend_from_slice(b"\r\n");
-        response::push_field(b"Date", date, out);
-        response::push_field(b"Content-Type", b"text/plain", out);
-        response::push_length(status.len() as u64 + 1, out);
-        response::push_field(b"Connection", b"close", out);
+        push_field(b"Date", date, out);
+        push_field(b"Content-Type", b"text/plain", out);
+        push_length(status.len() as u64 + 1, out);
+        push_field(b"Connection", b"close", out);
         out.extend_from_slice(b"\r\n");
         if !self.asked.head {
             out.extend_from_slice(status.as_bytes());

@@ -3,21 +3,21 @@
 //! Used by everything in this folder that looks at single bytes; decides nothing.
 
 /// `tchar` (RFC 9110 5.6.2): methods and field names.
-pub(super) const TOKEN: u8 = 1;
+pub(crate) const TOKEN: u8 = 1;
 /// What a field value may hold (RFC 9110 5.5): tab, space, visible ASCII and obs-text.
-pub(super) const FIELD: u8 = 2;
+pub(crate) const FIELD: u8 = 2;
 /// `unreserved` and `sub-delims` (RFC 3986 2.2, 2.3): what a host name may hold beside percent-escapes.
-pub(super) const NAME: u8 = 4;
+pub(crate) const NAME: u8 = 4;
 /// Visible ASCII without `#`: what a request target may hold here. RFC 3986 allows fewer, but browsers send the rest.
-pub(super) const TARGET: u8 = 8;
+pub(crate) const TARGET: u8 = 8;
 /// Not in a target: a control, a space, `#`, or not ASCII.
-pub(super) const STRANGE: u8 = 16;
+pub(crate) const STRANGE: u8 = 16;
 /// `%`: the path may have to be decoded.
-pub(super) const PERCENT: u8 = 32;
+pub(crate) const PERCENT: u8 = 32;
 /// `.`: the path may hold dot segments.
-pub(super) const DOT: u8 = 64;
+pub(crate) const DOT: u8 = 64;
 /// `?`: the target has a query.
-pub(super) const QUERY: u8 = 128;
+pub(crate) const QUERY: u8 = 128;
 
 static CLASSES: [u8; 256] = classes();
 
@@ -59,30 +59,30 @@ const fn class(byte: u8) -> u8 {
 
 /// Whether a byte belongs to one of the classes.
 #[inline]
-pub(super) fn is(byte: u8, class: u8) -> bool {
+pub(crate) fn is(byte: u8, class: u8) -> bool {
     CLASSES[byte as usize] & class != 0
 }
 
 /// Whether all bytes belong to a class.
 #[inline]
-pub(super) fn all(bytes: &[u8], class: u8) -> bool {
+pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |found, &byte| found & CLASSES[byte as usize]) == class
 }
 
 /// The classes of all bytes together.
 #[inline]
-pub(super) fn union(bytes: &[u8]) -> u8 {
+pub(crate) fn union(bytes: &[u8]) -> u8 {
     bytes.iter().fold(0, |found, &byte| found | CLASSES[byte as usize])
 }
 
 /// `1*tchar`.
 #[inline]
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && all(bytes, TOKEN)
 }
 
 /// Without optional whitespace (RFC 9110 5.6.3) around.
-pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
+pub(crate) fn trim(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
         bytes = rest;
     }
@@ -90,12 +90,12 @@ pub(super) fn trim(mut bytes: &[u8]) -> &[u8] {
 }
 
 /// The elements of a comma-separated list (RFC 9110 5.6.1), trimmed; also the empty ones.
-pub(super) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|&byte| byte == b',').map(trim)
 }
 
 /// `1*DIGIT` as a number; `None` if it is none, `Some(None)` if it is above 2^63-1, which no file and no counter holds.
-pub(super) fn decimal(digits: &[u8]) -> Option<Option<u64>> {
+pub(crate) fn decimal(digits: &[u8]) -> Option<Option<u64>> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -27,13 +27,13 @@ pub(super) struct Request {
 
 /// What the response has to know of its request.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     /// HTTP/1.1; HTTP/1.0 otherwise.
-    pub(super) one_one: bool,
+    pub(crate) one_one: bool,
     /// The method is HEAD.
-    pub(super) head: bool,
+    pub(crate) head: bool,
     /// The client can and wants to go on using the connection.
-    pub(super) keep_alive: bool,
+    pub(crate) keep_alive: bool,
 }
 
 impl Default for Asked {

@@ -16,7 +16,7 @@ use crate::{BadResponse, Next};
 
 /// The response that is being sent.
 #[derive(Debug, Default)]
-pub(super) struct Response {
+pub(crate) struct Response {
     code: u16,
     /// `Content-Length` of the application.
     length: Option<u64>,
@@ -44,7 +44,7 @@ enum Framing {
 
 impl Response {
     /// Begins anew. `200 OK`, `200 ` and `200` are the same (the last two are uWSGI's). 1xx is no response to end with.
-    pub(super) fn status(&mut self, asked: Asked, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
+    pub(crate) fn status(&mut self, asked: Asked, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
         let (code, phrase) = match status {
             [code @ .., b' '] | code if code.len() == 3 => (code, None),
             [a, b, c, b' ', phrase @ ..] => (&[*a, *b, *c][..], Some(phrase)),
@@ -66,7 +66,7 @@ impl Response {
         Ok(())
     }
 
-    pub(super) fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
+    pub(crate) fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
         if !octets::is_token(name) {
             return Err(BadResponse::FieldName);
         }
@@ -119,7 +119,7 @@ impl Response {
     }
 
     /// Chooses the framing (RFC 9112 6.3) and adds the server's fields. `length`: of the whole body, if it is known.
-    pub(super) fn end_head(&mut self, asked: Asked, length: Option<u64>, date: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn end_head(&mut self, asked: Asked, length: Option<u64>, date: &[u8], out: &mut Vec<u8>) {
         if !self.dated {
             push_field(b"Date", date, out);
         }
@@ -163,7 +163,19 @@ impl Response {
         out.extend_from_slice(b"\r\n");
     }
 
-    pub(super) fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
+    /// The same for a front end, which frames the response for the client: nothing is added to what the application
+    /// says, and a body without a length ends with the connection.
+    pub(crate) fn end_fronted_head(&mut self, asked: Asked, out: &mut Vec<u8>) {
+        self.framing = match (self.code, self.length) {
+            (204 | 205 | 304, _) => Framing::None,
+            _ if asked.head => Framing::None,
+            (_, Some(length)) => Framing::Counted(length),
+            (_, None) => Framing::Open,
+        };
+        out.extend_from_slice(b"\r\n");
+    }
+
+    pub(crate) fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
         match &mut self.framing {
             Framing::None => 0,
             Framing::Counted(missing) => {
@@ -183,14 +195,14 @@ impl Response {
         }
     }
 
-    pub(super) fn data_end(&mut self, out: &mut Vec<u8>) {
+    pub(crate) fn data_end(&mut self, out: &mut Vec<u8>) {
         if std::mem::take(&mut self.in_chunk) {
             out.extend_from_slice(b"\r\n");
         }
     }
 
     /// Ends the body. A response that has no end of its own, or misses a part, ends with the connection.
-    pub(super) fn finish(&mut self, out: &mut Vec<u8>) -> Next {
+    pub(crate) fn finish(&mut self, out: &mut Vec<u8>) -> Next {
         self.data_end(out);
         if matches!(self.framing, Framing::Chunked) {
             out.extend_from_slice(b"0\r\n\r\n");
@@ -203,7 +215,7 @@ impl Response {
 }
 
 /// Appends a field line. Name and value are known to be right.
-pub(super) fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.reserve(name.len() + value.len() + 4);
     out.extend_from_slice(name);
     out.extend_from_slice(b": ");
@@ -212,7 +224,7 @@ pub(super) fn push_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 }
 
 /// Appends a `Content-Length`.
-pub(super) fn push_length(length: u64, out: &mut Vec<u8>) {
+pub(crate) fn push_length(length: u64, out: &mut Vec<u8>) {
     push_field(b"Content-Length", itoa::Buffer::new().format(length).as_bytes(), out);
 }
 

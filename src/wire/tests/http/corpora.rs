@@ -49,7 +49,7 @@ fn fault(row: &Row, outcome: &Outcome) -> Option<String> {
 
 #[test]
 fn verdicts() {
-    let rows = rows();
+    let rows = rows("http1");
     let faults: Vec<String> = rows
         .iter()
         // The PROXY protocol is another layer.
@@ -67,7 +67,7 @@ fn cuts(length: usize) -> impl Iterator<Item = usize> {
 #[test]
 fn in_two_pieces() {
     let limits = Limits::default();
-    for row in rows() {
+    for row in rows("http1") {
         let whole = hold(&limits, [&*row.raw]);
         for cut in cuts(row.raw.len()) {
             let (start, end) = row.raw.split_at(cut);
@@ -79,7 +79,7 @@ fn in_two_pieces() {
 #[test]
 fn byte_by_byte() {
     let limits = Limits::default();
-    for row in rows().iter().filter(|row| row.raw.len() <= 40_000) {
+    for row in rows("http1").iter().filter(|row| row.raw.len() <= 40_000) {
         let whole = hold(&limits, [&*row.raw]);
         for size in [1, 2, 3, 5] {
             hold(&limits, row.raw.chunks(size)).assert_same(&whole, &format!("{} by {size}", row.id));
@@ -91,7 +91,7 @@ fn byte_by_byte() {
 #[test]
 fn small_heads() {
     let limits = Limits { head_bytes: 4096, ..Limits::default() };
-    for row in rows().iter().filter(|row| row.raw.len() > 4096 && row.raw.len() <= 200_000) {
+    for row in rows("http1").iter().filter(|row| row.raw.len() > 4096 && row.raw.len() <= 200_000) {
         let whole = hold(&limits, [&*row.raw]);
         for size in [1000, 4095, 4096, 4097] {
             hold(&limits, row.raw.chunks(size)).assert_same(&whole, &format!("{} by {size}", row.id));

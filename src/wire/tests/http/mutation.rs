@@ -72,7 +72,7 @@ fn mutate(raw: &[u8], numbers: &mut Numbers) -> Vec<u8> {
 #[test]
 fn whole_and_in_pieces() {
     let limits = Limits { head_bytes: 1024, fields: 20, ..Limits::default() };
-    let rows = rows();
+    let rows = rows("http1");
     let seeds: Vec<_> = rows.iter().filter(|row| row.raw.len() < 2000).collect();
     let mut numbers = Numbers(0x5eed);
     for _ in 0..20_000 {
