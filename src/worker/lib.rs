@@ -16,6 +16,7 @@ mod log;
 mod now;
 mod orders;
 pub mod response;
+mod static_files;
 mod trust;
 mod turn;
 

@@ -16,6 +16,7 @@ mod syntax;
 mod target;
 
 pub use chunked::Chunked;
+pub use target::decode;
 
 use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars};
 use request::{Asked, Request};
