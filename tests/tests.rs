@@ -16,6 +16,7 @@ mod logs;
 mod options;
 mod pythons;
 mod reload;
+mod static_files;
 mod stop;
 mod supervision;
 mod uwsgi;

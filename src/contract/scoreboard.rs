@@ -128,6 +128,17 @@ impl<'s> Seat<'s> {
         self.words[0].load(Relaxed)
     }
 
+    /// Counts one request that was answered with a static file, besides [`count_request`](Self::count_request).
+    pub fn count_static(&self) {
+        self.words[7].fetch_add(1, Relaxed);
+    }
+
+    /// Requests of this worker that were answered with static files.
+    #[must_use]
+    pub fn static_requests(&self) -> u64 {
+        self.words[7].load(Relaxed)
+    }
+
     /// One core.
     ///
     /// # Panics
@@ -229,6 +240,9 @@ mod tests {
         assert_eq!(here.seat(0).count_request(true), (1, 1));
         assert_eq!(there.seat(1).count_request(true), (1, 2));
         assert_eq!(here.total_requests(), 2);
+        here.seat(1).count_static();
+        assert_eq!((there.seat(1).static_requests(), there.seat(0).static_requests()), (1, 0));
+        assert_eq!(there.seat(1).requests(), 1);
     }
 
     #[test]

@@ -144,14 +144,14 @@ fn flag(value: Option<&str>) -> (bool, Option<Remark>) {
 }
 
 /// A number as `atoi` reads it, and what is wrong with its text.
-struct Number {
-    value: i128,
-    problem: Option<String>,
+pub(crate) struct Number {
+    pub value: i128,
+    pub problem: Option<String>,
 }
 
 impl Number {
     /// No value at all is 1, an empty one 0: a flag of the command line, a bare key of a file.
-    fn read(value: Option<&str>) -> Self {
+    pub fn read(value: Option<&str>) -> Self {
         let Some(text) = value else { return Self { value: 1, problem: None } };
         let (sign, unsigned) = match text.as_bytes() {
             [b'-', ..] => (-1, &text[1..]),
@@ -170,7 +170,7 @@ impl Number {
     }
 
     /// The value if it is within the bounds, with the remark that its text deserves.
-    fn within<N: TryFrom<i128>>(self, least: i128, most: i128) -> Result<(N, Option<Remark>), String> {
+    pub fn within<N: TryFrom<i128>>(self, least: i128, most: i128) -> Result<(N, Option<Remark>), String> {
         let fits = (least..=most).contains(&self.value).then(|| N::try_from(self.value).ok()).flatten();
         match (fits, self.problem) {
             (Some(number), problem) => Ok((number, odd(problem, &self.value))),

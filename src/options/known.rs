@@ -123,7 +123,7 @@ mod tests {
             "stats",
             "emperor",
             "mount",
-            "static-map",
+            "check-static-docroot",
             "route",
             "chroot",
             "cap",

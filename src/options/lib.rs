@@ -31,6 +31,7 @@ mod ini;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_static;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -51,4 +52,6 @@ pub use load::{Loaded, Request, load};
 pub use report::{Error, Notice};
 #[cfg(feature = "argv")]
 pub use source::Source;
-pub use table::{Config, Control, Listener, Logging, Process, Python, Sockets, Workers};
+pub use table::{
+    Config, Control, Expiry, Listener, Logging, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
+};

@@ -8,6 +8,7 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, OneOrMore,
     OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -23,6 +24,24 @@ pub struct Listener {
     pub(crate) by_default: bool,
     /// Where it was said.
     pub origin: Origin,
+}
+
+/// A part of the address space that is served from the file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StaticMap {
+    /// What the path of a request starts with.
+    pub prefix: String,
+    /// A directory, or a single file.
+    pub path: String,
+}
+
+/// How long what some responses carry stays fresh.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// A regular expression, or a media type.
+    pub of: String,
+    /// So many seconds.
+    pub seconds: u32,
 }
 
 /// An option that works.
@@ -215,6 +234,42 @@ options! {
         ["plugins", "plugin"] => plugins: Plugins;
         /// the same, and don't start without one of them
         ["need-plugins", "need-plugin"] => need_plugins: NeedPlugins;
+    }
+
+    /// Files that are served without the application.
+    pub struct StaticFiles: "Static files" as static_files {
+        /// serve what is in this directory
+        ["check-static", "static-check"] => check_static: Paths as "DIR";
+        /// serve this directory or file under a prefix
+        ["static-map"] => static_map: Mapping;
+        /// the same, with the prefix as a part of the file's path
+        ["static-map2"] => static_map2: Mapping;
+        /// serve this file of a directory that is asked for
+        ["static-index"] => static_index: Paths as "FILE";
+        /// leave names that end so to the application
+        ["static-skip-ext"] => static_skip_ext: Paths as "SUFFIX";
+        /// links may lead into this directory
+        ["static-safe"] => static_safe: Paths as "DIR";
+        /// take media types from this file, too
+        ["mimefile", "mime-file"] => mimefile: Paths as "FILE";
+        /// answer requests for a part of a file (on)
+        ["honour-range"] => honour_range: Flag = true;
+        /// send Expires with files of this media type
+        ["static-expires-type"] => static_expires_type: ExpiryOfType;
+        /// the same, counted from the change of the file
+        ["static-expires-type-mtime"] => static_expires_type_mtime: ExpiryOfType;
+        /// send Expires with files whose path matches
+        ["static-expires"] => static_expires: ExpiryOfPattern;
+        /// the same, counted from the change of the file
+        ["static-expires-mtime"] => static_expires_mtime: ExpiryOfPattern;
+        /// send Expires with files where REQUEST_URI matches
+        ["static-expires-uri"] => static_expires_uri: ExpiryOfPattern;
+        /// the same, counted from the change of the file
+        ["static-expires-uri-mtime"] => static_expires_uri_mtime: ExpiryOfPattern;
+        /// send Expires with files where PATH_INFO matches
+        ["static-expires-path-info"] => static_expires_path_info: ExpiryOfPattern;
+        /// the same, counted from the change of the file
+        ["static-expires-path-info-mtime"] => static_expires_path_info_mtime: ExpiryOfPattern;
     }
 
     /// What is written about requests.

@@ -209,11 +209,10 @@ fn without_sigpipe<T>(call: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&pipe), Some(&mut before))?;
     let result = call();
-    if let Err(Errno::EPIPE) = result {
-        let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: set and time are alive; nobody wants to know who sent the signal.
-        unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const now) };
-    }
+    // It comes with a part that went out, too, not only with EPIPE.
+    let now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: set and time are alive; nobody wants to know who sent the signal.
+    unsafe { libc::sigtimedwait(pipe.as_ref(), std::ptr::null_mut(), &raw const now) };
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     result
 }

@@ -30,6 +30,7 @@ use ruwsgi_wire::{Exchange, Limits, Vars};
 use crate::app::{App, Language};
 use crate::connection::Connection;
 use crate::now::{Moderation, Now};
+use crate::static_files::StaticFiles;
 use crate::trust::Trust;
 
 /// A listening socket with the protocol that it speaks.
@@ -90,6 +91,8 @@ pub(crate) struct Engine<'e> {
     lead: Mutex<Events>,
     pub listeners: &'e [Listener],
     pub rules: Rules,
+    /// `None`: the application answers everything.
+    pub static_files: Option<StaticFiles>,
     pub seat: Seat<'e>,
     pub channel: &'e Channel,
     pub log: &'e Log,
@@ -160,6 +163,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         lead: Mutex::new(Events::new(BATCH)),
         listeners: &listeners,
         rules: rules(config),
+        static_files: StaticFiles::new(&config.static_files),
         seat,
         channel: &channel,
         log: &log,

@@ -18,6 +18,7 @@ mod orders;
 mod receive;
 pub mod response;
 mod spool;
+mod static_files;
 mod trust;
 mod turn;
 

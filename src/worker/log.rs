@@ -9,8 +9,8 @@ use crate::response::Sent;
 /// What the line says besides the request and its response.
 pub(crate) struct Facts<'f> {
     pub pid: u32,
-    /// Requests of this worker, with this one.
-    pub requests: u64,
+    /// Requests that the application of this worker has answered, with this one. `None`: this one was not for it.
+    pub requests: Option<u64>,
     /// Requests of the instance, with this one.
     pub total: u64,
     pub ctime: &'f str,
@@ -28,7 +28,11 @@ pub(crate) fn request_line(line: &mut Vec<u8>, vars: &Vars, sent: &Sent, facts: 
         // A Vec takes everything: writing to it can't fail.
         let _ = line.write_fmt(text);
     };
-    say(line, format_args!("[pid: {}|app: 0|req: {}/{}] ", facts.pid, facts.requests, facts.total));
+    let (pid, total) = (facts.pid, facts.total);
+    match facts.requests {
+        Some(requests) => say(line, format_args!("[pid: {pid}|app: 0|req: {requests}/{total}] ")),
+        None => say(line, format_args!("[pid: {pid}|app: -1|req: -1/{total}] ")),
+    }
     escape(line, vars.key(Key::RemoteAddr).unwrap_or_default());
     line.extend_from_slice(b" (");
     escape(line, vars.key(Key::RemoteUser).unwrap_or_default());
@@ -70,7 +74,8 @@ mod tests {
         vars.set(Key::ServerProtocol, b"HTTP/1.1");
         vars.set(Key::RemoteAddr, b"1.2.3.4");
         let sent = Sent { status: 200, fields: 2, head_bytes: 80, body_bytes: 11, switches: 1, from_file: false };
-        let facts = Facts { pid: 7, requests: 1, total: 2, ctime: "Fri Nov 20 12:00:00 2026", micros: 1999, core: 0 };
+        let facts =
+            Facts { pid: 7, requests: Some(1), total: 2, ctime: "Fri Nov 20 12:00:00 2026", micros: 1999, core: 0 };
         let mut line = Vec::new();
         request_line(&mut line, &vars, &sent, &facts);
         assert_eq!(
@@ -79,8 +84,9 @@ mod tests {
              generated 11 bytes in 1 msecs (HTTP/1.1 200) 2 headers in 80 bytes (1 switches on core 0)\n"
         );
         line.clear();
-        request_line(&mut line, &vars, &Sent { from_file: true, ..sent }, &facts);
+        request_line(&mut line, &vars, &Sent { from_file: true, ..sent }, &Facts { requests: None, ..facts });
         let line = String::from_utf8_lossy(&line);
+        assert!(line.starts_with("[pid: 7|app: -1|req: -1/2] 1.2.3.4 "), "{line}");
         assert!(line.contains(" => generated 11 bytes in 1 msecs via sendfile() (HTTP/1.1 200) 2 headers "), "{line}");
     }
 }

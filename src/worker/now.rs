@@ -5,6 +5,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use ruwsgi_sys::clock;
 
+/// The last second of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
+
 /// The time of one core.
 pub(crate) struct Now {
     second: i64,
@@ -63,10 +66,12 @@ impl Moderation {
     }
 }
 
-/// `Sun, 06 Nov 1994 08:49:37 GMT`: the IMF-fixdate of RFC 9110 5.6.7.
-fn imf_date(unix: i64) -> [u8; 29] {
+/// `Sun, 06 Nov 1994 08:49:37 GMT`: the IMF-fixdate of RFC 9110 5.6.7, which has four digits for a year. What it can't
+/// say becomes the nearest that it can, from 1970 on.
+pub(crate) fn imf_date(unix: i64) -> [u8; 29] {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let unix = unix.clamp(0, LAST_SECOND);
     let (days, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
     let (year, month, day) = civil(days);
     let mut date = [b' '; 29];
@@ -105,5 +110,7 @@ mod tests {
         assert_eq!(&imf_date(0), b"Thu, 01 Jan 1970 00:00:00 GMT");
         assert_eq!(&imf_date(951_782_400), b"Tue, 29 Feb 2000 00:00:00 GMT");
         assert_eq!(&imf_date(1_795_305_599), b"Sat, 21 Nov 2026 23:59:59 GMT");
+        assert_eq!(&imf_date(-1), b"Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(&imf_date(i64::MAX), b"Fri, 31 Dec 9999 23:59:59 GMT");
     }
 }

@@ -36,7 +36,6 @@ impl Engine<'_> {
         let scheme = self.scheme(vars, connection);
         let close = self.rules.keepalive.is_none() || self.draining.load(Ordering::Relaxed);
 
-        self.announce(core, vars);
         if connection.output.capacity() == 0 {
             connection.output = core.pool.pop().unwrap_or_default();
         }
@@ -44,7 +43,11 @@ impl Engine<'_> {
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
         let mut request = Request { vars, input, scheme };
-        core.app.serve(&mut request, &mut response);
+        let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
+        if !by_file {
+            self.announce(core, request.vars);
+            core.app.serve(&mut request, &mut response);
+        }
         let Finished { end, sent_at, sent, file } = response.finish();
         let rest = request.input.finish();
         core.seat.leave();
@@ -52,11 +55,15 @@ impl Engine<'_> {
         connection.file = file;
 
         let (requests, total) = self.seat.count_request(self.rules.log_requests);
+        if by_file {
+            self.seat.count_static();
+        }
         if self.rules.log_requests {
             let micros = clock::monotonic_us().saturating_sub(began_us);
             let ctime = core.now.ctime();
             core.line.clear();
-            let facts = Facts { pid: self.pid, requests, total, ctime, micros, core: core.number };
+            let of_app = (!by_file).then(|| requests.saturating_sub(self.seat.static_requests()));
+            let facts = Facts { pid: self.pid, requests: of_app, total, ctime, micros, core: core.number };
             request_line(&mut core.line, vars, &sent, &facts);
             self.log.push(&core.line);
         }
@@ -81,6 +88,15 @@ impl Engine<'_> {
                 Some(Then::Next)
             }
         }
+    }
+
+    /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
+    fn serve_file<A: App>(&self, app: &mut A, vars: &Vars, now: i64, response: &mut Response<'_>) -> bool {
+        let Some(files) = self.static_files.as_ref().filter(|files| files.covers(vars)) else { return false };
+        app.rest();
+        let served = files.answer(vars, now, response);
+        app.resume();
+        served
     }
 
     /// Variables that the connection knows, and the request head does not. PEP 3333 wants a name and a port in any case;

@@ -24,7 +24,7 @@ pub const TOPICS: &[Topic] = &[
     exposes("the requests of all hosts go to one application", "vhost vhost-host"),
     exposes("the application answers what no mount matches", "no-default-app"),
     exposes("applications that requests name are not loaded", "dynamic-apps"),
-    exposes("these files are not served", "check-static= check-static-docroot static-check= static-map= static-map2="),
+    exposes("these files are not served", "check-static-docroot"),
     exposes(
         "responses keep or lack this header",
         "add-header= rem-header= del-header= collect-header= response-header-collect= pull-header=",
@@ -34,14 +34,13 @@ pub const TOPICS: &[Topic] = &[
         "websockets-max-size= websocket-max-size= chunked-input-limit= response-headers-limit=",
     ),
     degrades(
-        "no static file is served that way",
+        "files are sent as they are, not the compressed ones beside them",
         "\
-         static-skip-ext= static-index= static-safe= static-cache-paths= static-cache-paths-name= mimefile= \
-         mime-file= static-expires-type= static-expires-type-mtime= static-expires= static-expires-mtime= \
-         static-expires-uri= static-expires-uri-mtime= static-expires-path-info= static-expires-path-info-mtime= \
-         static-gzip= static-gzip-all static-gzip-dir= static-gzip-prefix= static-gzip-ext= static-gzip-suffix= \
-         honour-range file-serve-mode= fileserve-mode= disable-sendfile",
+         static-gzip= static-gzip-all static-gzip-dir= static-gzip-prefix= static-gzip-ext= static-gzip-suffix=",
     ),
+    degrades("files are sent by this server itself", "file-serve-mode= fileserve-mode="),
+    degrades("large files are sent by sendfile(2)", "disable-sendfile"),
+    harmless("a path is found by one system call", "static-cache-paths= static-cache-paths-name="),
     degrades("SCRIPT_NAME stays what the front end says", "manage-script-name ignore-script-name"),
     degrades("no progress is written", "upload-progress="),
     degrades("the page is the built-in one", "error-page-403= error-page-404= error-page-500="),

@@ -18,6 +18,7 @@ mod target;
 pub use chunked::Chunked;
 pub(crate) use request::Asked;
 pub(crate) use response::{Response, push_field, push_length};
+pub use target::decode;
 
 use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars};
 use request::Request;

@@ -128,7 +128,8 @@ pub(super) fn append_path_info(path: &[u8], out: &mut Vec<u8>) {
     remove_dot_segments(out, start);
 }
 
-fn decode(mut path: &[u8], out: &mut Vec<u8>) {
+/// Appends a path with its percent-escapes decoded; one that is none stays as it is.
+pub fn decode(mut path: &[u8], out: &mut Vec<u8>) {
     while let Some(at) = memchr::memchr(b'%', path) {
         out.extend_from_slice(&path[..at]);
         match path[at..] {

@@ -1,0 +1,138 @@
+//! The kinds of the options of static files. As in `kind`, text becomes the type of a field.
+
+use regex_lite::Regex;
+
+use crate::kind::{Kind, Number, Reading, Remark, Said};
+use crate::table::{Expiry, StaticMap};
+
+/// Paths and names, each time one more; an empty one is an error, since it would stand for something else: the current
+/// directory, or every name.
+pub struct Paths;
+/// `PREFIX=PATH`
+pub struct Mapping;
+/// `TYPE=SECONDS`
+pub struct ExpiryOfType;
+/// `REGEXP SECONDS`
+pub struct ExpiryOfPattern;
+
+/// The most seconds that `Expires` may lie ahead.
+const MOST_SECONDS: i128 = i32::MAX as i128;
+
+impl Kind for Paths {
+    type Field = Vec<String>;
+    const HINT: &'static str = "PATH";
+
+    fn read(field: &mut Vec<String>, said: &Said<'_>) -> Reading {
+        match said.value {
+            None | Some("") => Err("no value".into()),
+            Some(path) => {
+                field.push(path.to_owned());
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Kind for Mapping {
+    type Field = Vec<StaticMap>;
+    const HINT: &'static str = "PREFIX=PATH";
+
+    /// An empty prefix is for everything, as in uWSGI.
+    fn read(field: &mut Vec<StaticMap>, said: &Said<'_>) -> Reading {
+        let text = said.value.unwrap_or_default();
+        let (prefix, path) = match text.split_once('=') {
+            Some((prefix, path)) if !path.is_empty() => (prefix.to_owned(), path.to_owned()),
+            _ => return Err(format!("{text:?} is not PREFIX=PATH, such as /static=/srv/static")),
+        };
+        let never = !prefix.is_empty() && !prefix.starts_with('/');
+        let told = never.then(|| Remark::Told(format!("{prefix:?} matches nothing: a path starts with a slash")));
+        field.push(StaticMap { prefix, path });
+        Ok(told)
+    }
+}
+
+impl Kind for ExpiryOfType {
+    type Field = Vec<Expiry>;
+    const HINT: &'static str = "TYPE=SECONDS";
+
+    fn read(field: &mut Vec<Expiry>, said: &Said<'_>) -> Reading {
+        let text = said.value.unwrap_or_default();
+        let shape = || format!("{text:?} is not TYPE=SECONDS, such as text/css=3600");
+        let (of, seconds) = text.split_once('=').filter(|(of, _)| !of.is_empty()).ok_or_else(shape)?;
+        push(field, of, seconds)
+    }
+}
+
+impl Kind for ExpiryOfPattern {
+    type Field = Vec<Expiry>;
+    const HINT: &'static str = "REGEXP SECONDS";
+
+    fn read(field: &mut Vec<Expiry>, said: &Said<'_>) -> Reading {
+        let text = said.value.unwrap_or_default();
+        let shape = || format!("{text:?} is not REGEXP SECONDS, such as \\.css$ 3600");
+        let (of, seconds) = text.split_once(' ').filter(|(of, _)| !of.is_empty()).ok_or_else(shape)?;
+        Regex::new(of).map_err(|error| format!("{of:?} is not a regular expression: {error}"))?;
+        push(field, of, seconds.trim_start())
+    }
+}
+
+fn push(field: &mut Vec<Expiry>, of: &str, seconds: &str) -> Reading {
+    let number = Number::read(Some(seconds));
+    let problem = number.problem.clone();
+    let (seconds, remark) = number.within(0, MOST_SECONDS)?;
+    // Nothing that begins with a number: 0 would be sent, and mean that nothing may be kept.
+    if let (0, Some(problem)) = (seconds, problem) {
+        return Err(problem);
+    }
+    field.push(Expiry { of: of.to_owned(), seconds });
+    Ok(remark)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::directive::Origin;
+
+    fn read<K: Kind>(value: &str) -> (K::Field, Result<bool, String>)
+    where
+        K::Field: Default,
+    {
+        let mut field = K::Field::default();
+        let said = Said { name: "option", value: Some(value), origin: &Origin::Argv };
+        let reading = K::read(&mut field, &said).map(|remark| remark.is_some());
+        (field, reading)
+    }
+
+    #[test]
+    fn a_mapping_has_a_prefix_and_a_path() {
+        let map = |prefix: &str, path: &str| vec![StaticMap { prefix: prefix.into(), path: path.into() }];
+        assert_eq!(read::<Mapping>("/s=/srv/s"), (map("/s", "/srv/s"), Ok(false)));
+        assert_eq!(read::<Mapping>("/s=a=b"), (map("/s", "a=b"), Ok(false)));
+        assert_eq!(read::<Mapping>("=/srv"), (map("", "/srv"), Ok(false)));
+        assert_eq!(read::<Mapping>("s=/srv"), (map("s", "/srv"), Ok(true)));
+        for wrong in ["", "/s", "/s="] {
+            assert!(read::<Mapping>(wrong).1.is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_path_is_not_the_current_directory() {
+        assert_eq!(read::<Paths>("").1, Err("no value".into()));
+        assert_eq!(read::<Paths>("static").0, ["static"]);
+    }
+
+    #[test]
+    fn expiries_have_something_to_match_and_a_number() {
+        let expiry = |of: &str, seconds| vec![Expiry { of: of.into(), seconds }];
+        assert_eq!(read::<ExpiryOfType>("text/css=50"), (expiry("text/css", 50), Ok(false)));
+        assert_eq!(read::<ExpiryOfPattern>(r"\.css$ 60"), (expiry(r"\.css$", 60), Ok(false)));
+        assert_eq!(read::<ExpiryOfPattern>(". 60 ; note"), (expiry(".", 60), Ok(true)));
+        assert_eq!(read::<ExpiryOfPattern>(". 0"), (expiry(".", 0), Ok(false)));
+        for wrong in ["", "text/css", "=5", "text/css=", "text/css=soon", "text/css=-1"] {
+            assert!(read::<ExpiryOfType>(wrong).1.is_err(), "{wrong:?}");
+        }
+        for wrong in ["", ".", " 5", ". soon", "( 60", r"(a)\1 60"] {
+            assert!(read::<ExpiryOfPattern>(wrong).1.is_err(), "{wrong:?}");
+        }
+    }
+}
