@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use ruwsgi_sys::epoll::Interest;
 use ruwsgi_sys::nix::errno::Errno;
+use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
 use ruwsgi_sys::{clock, stream};
 use ruwsgi_wire::{Head, Refusal, Vars};
@@ -65,7 +66,9 @@ impl Engine<'_> {
                 return false;
             }
         };
-        stream::no_delay(fd.as_fd());
+        if let Peer::Inet(_) = peer {
+            stream::no_delay(fd.as_fd());
+        }
         let mut connection = Connection::new(fd, peer, door, (listener.exchange)(&self.rules.limits));
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
         match self.table.insert(connection) {
