@@ -10,6 +10,7 @@ pub mod clock;
 pub mod epoll;
 pub mod exec;
 pub mod listen;
+pub mod lock;
 pub mod memory;
 pub mod notify;
 pub mod privilege;
