@@ -9,6 +9,7 @@ pub mod channel;
 pub mod clock;
 pub mod epoll;
 pub mod exec;
+pub mod file;
 pub mod listen;
 pub mod lock;
 pub mod memory;

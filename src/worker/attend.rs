@@ -158,15 +158,19 @@ impl Engine<'_> {
         let served = connection.requests;
         loop {
             if let State::Flush(then) = connection.state {
-                match connection.flush() {
+                let flushed = flush(core, connection);
+                match flushed {
                     Flushed::Gone => return Fate::Close,
-                    Flushed::Some => {
+                    Flushed::Some | Flushed::More => {
                         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
-                        return Fate::Wait;
+                        return if let Flushed::More = flushed { Fate::Later } else { Fate::Wait };
                     }
                     Flushed::All if then == Then::Close => return Fate::Close,
                     Flushed::All if then == Then::Linger => self.say_goodbye(connection),
-                    Flushed::All => self.await_head(connection),
+                    Flushed::All => {
+                        core.pool_buffer(std::mem::take(&mut connection.output));
+                        self.await_head(connection);
+                    }
                 }
             }
             if connection.requests.wrapping_sub(served) >= PIPELINED {
@@ -364,6 +368,10 @@ impl Engine<'_> {
             stream::reset_on_close(connection.fd.as_fd());
             return Progress::Done(Fate::Close);
         };
+        if connection.file.is_some() {
+            connection.state = State::Flush(then);
+            return Progress::On;
+        }
         if connection.output_at < connection.output.len() {
             connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
             connection.state = State::Flush(then);
@@ -416,6 +424,17 @@ impl<A> Core<'_, A> {
             self.pool.push(buffer);
         }
     }
+}
+
+/// Sends what waits. A file is read while others run: its disk may take a while.
+fn flush<A: App>(core: &mut Core<'_, A>, connection: &mut Connection) -> Flushed {
+    if connection.file.is_none() {
+        return connection.flush();
+    }
+    core.app.rest();
+    let flushed = connection.flush();
+    core.app.resume();
+    flushed
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use ruwsgi_sys::stream::{self, Peer};
 use ruwsgi_wire::{Decoder, Exchange, Vars};
 
+use crate::file_part::{FilePart, Turn};
+
 /// A connection of a client.
 pub(crate) struct Connection {
     pub fd: OwnedFd,
@@ -17,6 +19,8 @@ pub(crate) struct Connection {
     /// Response bytes that a slow reader has not taken; the first `output_at` of them are sent.
     pub output: Vec<u8>,
     pub output_at: usize,
+    /// The end of the response, if it lies in a file: it goes out behind the output.
+    pub file: Option<Box<FilePart>>,
     pub state: State,
     /// The client has closed its side. Remembered, because the edge comes only once.
     pub eof: bool,
@@ -73,7 +77,10 @@ pub(crate) enum Coming {
 /// How a flush went.
 pub(crate) enum Flushed {
     All,
+    /// The client takes no more now.
     Some,
+    /// The client takes more, but others come first.
+    More,
     Gone,
 }
 
@@ -87,6 +94,7 @@ impl Connection {
             input: Vec::new(),
             output: Vec::new(),
             output_at: 0,
+            file: None,
             state: State::Head,
             eof: false,
             begun: false,
@@ -103,15 +111,29 @@ impl Connection {
 
     /// Sends what waits, as far as the client takes it.
     pub(crate) fn flush(&mut self) -> Flushed {
-        while self.output_at < self.output.len() {
-            match stream::write(self.fd.as_fd(), &self.output[self.output_at..]) {
-                Ok(sent) => self.output_at += sent,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flushed::Some,
-                Err(_) => return Flushed::Gone,
+        loop {
+            while self.output_at < self.output.len() {
+                match stream::write(self.fd.as_fd(), &self.output[self.output_at..]) {
+                    Ok(sent) => self.output_at += sent,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Flushed::Some,
+                    Err(_) => return Flushed::Gone,
+                }
+            }
+            self.output.clear();
+            self.output_at = 0;
+            let Some(mut file) = self.file.take() else { return Flushed::All };
+            match file.send(self.fd.as_fd()) {
+                Turn::Done => self.output.append(&mut file.behind),
+                Turn::Gone => return Flushed::Gone,
+                Turn::Broken => {
+                    stream::reset_on_close(self.fd.as_fd());
+                    return Flushed::Gone;
+                }
+                turn @ (Turn::Full | Turn::More) => {
+                    self.file = Some(file);
+                    return if turn == Turn::Full { Flushed::Some } else { Flushed::More };
+                }
             }
         }
-        self.output.clear();
-        self.output_at = 0;
-        Flushed::All
     }
 }

@@ -10,6 +10,7 @@ pub mod app;
 mod attend;
 mod connection;
 mod engine;
+mod file_part;
 pub mod input;
 mod log;
 mod now;

@@ -36,7 +36,8 @@ pub(crate) fn request_line(line: &mut Vec<u8>, vars: &Vars, sent: &Sent, facts: 
     escape(line, vars.key(Key::RequestMethod).unwrap_or_default());
     line.push(b' ');
     escape(line, vars.key(Key::RequestUri).unwrap_or_default());
-    say(line, format_args!(" => generated {} bytes in {} msecs (", sent.body_bytes, facts.micros / 1000));
+    let via = if sent.from_file { "via sendfile() " } else { "" };
+    say(line, format_args!(" => generated {} bytes in {} msecs {via}(", sent.body_bytes, facts.micros / 1000));
     escape(line, vars.key(Key::ServerProtocol).unwrap_or_default());
     say(
         line,
@@ -68,14 +69,18 @@ mod tests {
         vars.set(Key::RequestUri, b"/a\x1b?b");
         vars.set(Key::ServerProtocol, b"HTTP/1.1");
         vars.set(Key::RemoteAddr, b"1.2.3.4");
-        let sent = Sent { status: 200, fields: 2, head_bytes: 80, body_bytes: 11, switches: 1 };
+        let sent = Sent { status: 200, fields: 2, head_bytes: 80, body_bytes: 11, switches: 1, from_file: false };
         let facts = Facts { pid: 7, requests: 1, total: 2, ctime: "Fri Nov 20 12:00:00 2026", micros: 1999, core: 0 };
         let mut line = Vec::new();
         request_line(&mut line, &vars, &sent, &facts);
         assert_eq!(
-            String::from_utf8(line).unwrap(),
+            String::from_utf8_lossy(&line),
             "[pid: 7|app: 0|req: 1/2] 1.2.3.4 () {8 vars in 90 bytes} [Fri Nov 20 12:00:00 2026] GET /a\\x1b?b => \
              generated 11 bytes in 1 msecs (HTTP/1.1 200) 2 headers in 80 bytes (1 switches on core 0)\n"
         );
+        line.clear();
+        request_line(&mut line, &vars, &Sent { from_file: true, ..sent }, &facts);
+        let line = String::from_utf8_lossy(&line);
+        assert!(line.contains(" => generated 11 bytes in 1 msecs via sendfile() (HTTP/1.1 200) 2 headers "), "{line}");
     }
 }

@@ -3,11 +3,14 @@
 //! Nothing here blocks but [`Response::wait_for_room`], which the language calls where others can run meanwhile.
 
 use std::io::{self, IoSlice};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use ruwsgi_sys::file;
 use ruwsgi_sys::stream::{self, Until};
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
+
+use crate::file_part::FilePart;
 
 /// So many bytes of a response may wait for a slow reader before the application waits too.
 pub const BUFFER_BYTES: usize = 1024 * 1024;
@@ -17,6 +20,12 @@ const COPY_BYTES: usize = 4096;
 
 /// Small pieces of a body of known length are gathered up to this size.
 const GATHER_BYTES: usize = 16 * 1024;
+
+/// A file up to this size goes out with the head, in one call, by way of memory: cheaper than sendfile(2) behind it.
+const SMALL_FILE_BYTES: u64 = 32 * 1024;
+
+/// So much of a file goes out in one call at most.
+const FILE_BYTES: u64 = 1024 * 1024;
 
 /// The client is gone, or takes nothing for too long: nothing more can be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +38,8 @@ enum Stage {
     Open,
     /// The head is out (or on its way): only body can follow.
     Body,
+    /// A piece of a file was announced and is not out yet: nothing but the rest of it can follow.
+    File,
     /// Nothing can follow: the response is broken and the connection will be cut.
     Cut,
 }
@@ -50,6 +61,18 @@ pub(crate) struct Sent {
     pub head_bytes: u64,
     pub body_bytes: u64,
     pub switches: u32,
+    /// Some of the body came from a file.
+    pub from_file: bool,
+}
+
+/// What is left of a response when it is finished.
+pub(crate) struct Finished {
+    pub end: End,
+    /// So many bytes of the output are sent already.
+    pub sent_at: usize,
+    pub sent: Sent,
+    /// What the connection has to send behind the output.
+    pub file: Option<Box<FilePart>>,
 }
 
 /// A response while it is made.
@@ -67,6 +90,11 @@ pub struct Response<'r> {
     begun: bool,
     length: Option<u64>,
     failed: bool,
+    /// So many bytes of a file were announced and are not out yet.
+    announced: u64,
+    /// The stream was full when a file was to be sent.
+    full: bool,
+    file: Option<Box<FilePart>>,
     pub(crate) sent: Sent,
 }
 
@@ -92,6 +120,9 @@ impl<'r> Response<'r> {
             begun: false,
             length: None,
             failed: false,
+            announced: 0,
+            full: false,
+            file: None,
             sent: Sent::default(),
         }
     }
@@ -143,8 +174,8 @@ impl<'r> Response<'r> {
     /// [`wait_for_room`](Self::wait_for_room) and go on with the rest. What is longer than the announced
     /// `Content-Length` is taken and not sent.
     pub fn write(&mut self, bytes: &[u8]) -> Result<usize, Gone> {
-        if self.stage == Stage::Cut {
-            return Err(Gone);
+        if matches!(self.stage, Stage::Cut | Stage::File) {
+            return Err(self.cut());
         }
         if self.out.len() - self.sent_at >= BUFFER_BYTES {
             self.send(&[])?;
@@ -168,13 +199,96 @@ impl<'r> Response<'r> {
         Ok(bytes.len())
     }
 
-    /// Blocks until a slow reader has taken enough that [`write`](Self::write) takes more.
+    /// Sends a piece of the body out of a file, `length` bytes from `offset` on, behind all that was written before; how
+    /// much of it was taken. If not all, call [`wait_for_room`](Self::wait_for_room) and go on with the rest: nothing
+    /// else may follow before it is out. What is longer than the announced `Content-Length` is taken and not sent. A
+    /// file that turns out to be shorter than `length` breaks the response.
+    pub fn send_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<u64, Gone> {
+        if self.stage == Stage::Cut {
+            return Err(Gone);
+        }
+        if self.stage != Stage::File {
+            if length <= SMALL_FILE_BYTES {
+                return self.copy_file(file, offset, length);
+            }
+            self.commit();
+            self.announced = self.announce(length);
+            if self.announced == 0 {
+                return Ok(length);
+            }
+            self.stage = Stage::File;
+        }
+        self.send(&[])?;
+        self.full = !self.out.is_empty();
+        if self.full {
+            return Ok(0);
+        }
+        let want = length.min(self.announced).min(FILE_BYTES);
+        let sent = match file::send(self.fd, file, offset, want as usize) {
+            Ok(0) if want > 0 => return Err(self.cut()),
+            Ok(sent) => sent as u64,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(_) => return Err(self.cut()),
+        };
+        self.full = sent < want;
+        self.announced -= sent;
+        if self.announced > 0 {
+            return Ok(sent);
+        }
+        self.stage = Stage::Body;
+        self.exchange.data_end(self.out);
+        Ok(length)
+    }
+
+    /// Gives the last piece of the body away: `length` bytes of `file` from `offset` on, which the connection sends
+    /// while the client takes them, however long that lasts. The response must be finished then.
+    pub fn hand_over(&mut self, file: OwnedFd, offset: u64, length: u64) -> Result<(), Gone> {
+        if matches!(self.stage, Stage::Cut | Stage::File) {
+            return Err(self.cut());
+        }
+        if length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < BUFFER_BYTES {
+            let taken = self.copy_file(file.as_fd(), offset, length)?;
+            return if taken == length { Ok(()) } else { Err(self.cut()) };
+        }
+        self.commit();
+        let left = self.announce(length);
+        if left > 0 {
+            self.stage = Stage::File;
+            self.file = Some(Box::new(FilePart { file, at: offset, left, behind: Vec::new() }));
+        }
+        Ok(())
+    }
+
+    /// Announces a piece of a file; how much of it may be sent.
+    fn announce(&mut self, length: u64) -> u64 {
+        let fitting = self.exchange.data(usize::try_from(length).unwrap_or(usize::MAX), self.out) as u64;
+        self.sent.body_bytes += fitting;
+        self.sent.from_file |= fitting > 0;
+        fitting
+    }
+
+    fn copy_file(&mut self, file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<u64, Gone> {
+        let mut bytes = Vec::new();
+        if file::read(file, offset, length as usize, &mut bytes).is_err() || (bytes.is_empty() && length > 0) {
+            return Err(self.cut());
+        }
+        let before = self.sent.body_bytes;
+        let taken = self.write(&bytes)?;
+        self.sent.from_file |= self.sent.body_bytes > before;
+        Ok(taken as u64)
+    }
+
+    /// Blocks until a slow reader has taken enough that [`write`](Self::write) or [`send_file`](Self::send_file) takes
+    /// more.
     pub fn wait_for_room(&mut self) -> Result<(), Gone> {
-        while self.out.len() - self.sent_at > BUFFER_BYTES / 2 {
+        let mut full = std::mem::take(&mut self.full);
+        while full || self.out.len() - self.sent_at > BUFFER_BYTES / 2 {
             match stream::wait(self.fd, Until::Writable, self.timeout) {
                 Ok(true) => self.send(&[])?,
                 Ok(false) | Err(_) => return Err(self.cut()),
             }
+            // A file goes out behind everything else only.
+            full &= !self.out.is_empty();
         }
         Ok(())
     }
@@ -193,24 +307,33 @@ impl<'r> Response<'r> {
         }
     }
 
-    /// Ends the response: how, and how many bytes of `out` are sent already.
-    pub(crate) fn finish(mut self) -> (End, usize, Sent) {
+    /// Ends the response, and says how.
+    pub(crate) fn finish(mut self) -> Finished {
         if self.stage == Stage::Open && !self.begun {
             self.fail();
         }
         let mut next = Next::Close;
+        if self.stage == Stage::File && self.file.is_none() {
+            self.stage = Stage::Cut;
+        }
         if !self.failed && self.stage != Stage::Cut {
             if self.stage == Stage::Open && self.length.is_none() {
                 self.length = Some(0);
             }
             self.commit();
-            next = self.exchange.finish(self.out);
+            next = match &mut self.file {
+                None => self.exchange.finish(self.out),
+                Some(file) => {
+                    self.exchange.data_end(&mut file.behind);
+                    self.exchange.finish(&mut file.behind)
+                }
+            };
         }
         if self.stage == Stage::Cut || self.send(&[]).is_err() {
             self.out.clear();
-            return (End::Cut, 0, self.sent);
+            return Finished { end: End::Cut, sent_at: 0, sent: self.sent, file: None };
         }
-        (End::Next(next), self.sent_at, self.sent)
+        Finished { end: End::Next(next), sent_at: self.sent_at, sent: self.sent, file: self.file }
     }
 
     fn commit(&mut self) {

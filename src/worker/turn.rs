@@ -14,7 +14,7 @@ use crate::connection::{Connection, Then};
 use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, request_line};
-use crate::response::{End, Response, Wire};
+use crate::response::{End, Finished, Response, Wire};
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
 const DROPPED_TOLD: usize = 32;
@@ -45,10 +45,11 @@ impl Engine<'_> {
         let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
         let mut request = Request { vars, input, scheme };
         core.app.serve(&mut request, &mut response);
-        let (end, sent_at, sent) = response.finish();
+        let Finished { end, sent_at, sent, file } = response.finish();
         let rest = request.input.finish();
         core.seat.leave();
         connection.output_at = sent_at;
+        connection.file = file;
 
         let (requests, total) = self.seat.count_request(self.rules.log_requests);
         if self.rules.log_requests {

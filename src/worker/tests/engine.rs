@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use ruwsgi_contract::message::{FromWorker, Message, ToWorker};
@@ -13,9 +13,10 @@ use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Directive, Origin};
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_wire::Key;
-use ruwsgi_worker::{App, Language, Listener, Request, Response, Setup, run};
+use ruwsgi_worker::{App, Gone, Language, Listener, Request, Response, Setup, run};
 
-/// Answers with the target and the body. `/slow...` takes 10 ms, `/large` is 3 MB, `/fail` fails.
+/// Answers with the target and the body. `/slow...` takes 10 ms, `/large` is 3 MB, `/fail` fails. `/file...` comes from
+/// a file, see [`from_file`].
 struct Echo;
 
 impl Language for Echo {
@@ -37,6 +38,10 @@ impl App for Echo {
         }
         if path == b"/fail" {
             return response.fail();
+        }
+        if path.starts_with(b"/file") {
+            let _ = from_file(std::str::from_utf8(&path).unwrap(), response);
+            return;
         }
         if path.starts_with(b"/slow") {
             let until = Instant::now() + Duration::from_millis(10);
@@ -68,6 +73,45 @@ impl App for Echo {
     fn rest(&mut self) {}
 
     fn resume(&mut self) {}
+}
+
+/// The bytes of the file that [`from_file`] sends.
+fn content(size: usize) -> Vec<u8> {
+    (0..size).map(|at| (at / 7 % 251) as u8).collect()
+}
+
+/// `/file/HOW/SIZE`: `<`, then SIZE bytes of a file, then `>`. `chunked`: no length is told; `short`: the file is shorter
+/// than said; `given`: `<`, then the file from its second byte on, handed over.
+fn from_file(path: &str, response: &mut Response<'_>) -> Result<(), Gone> {
+    let mut words = path.split('/').skip(2);
+    let (how, size) = (words.next().unwrap(), words.next().unwrap().parse::<usize>().unwrap());
+    let file = tempfile();
+    (&file).write_all(&content(size)).unwrap();
+    response.begin(b"200 OK").unwrap();
+    match how {
+        "chunked" => {}
+        "given" => response.length(size as u64),
+        _ => response.length(size as u64 + 2),
+    }
+    response.write(b"<")?;
+    if how == "given" {
+        return response.hand_over(file.into(), 1, size as u64 - 1);
+    }
+    let end = if how == "short" { size as u64 + 1 } else { size as u64 };
+    let mut at = 0;
+    while at < end {
+        at += response.send_file(file.as_fd(), at, end - at)?;
+        if at < end {
+            response.wait_for_room()?;
+        }
+    }
+    response.write(b">")?;
+    Ok(())
+}
+
+fn tempfile() -> std::fs::File {
+    let file = ruwsgi_sys::memory::sealed_file(b"").unwrap();
+    std::fs::File::from(file)
 }
 
 /// A worker in this process, until it is dropped.
@@ -368,5 +412,89 @@ fn stress(worker: &Worker, client: u64) {
                 break;
             }
         }
+    }
+}
+
+#[test]
+fn a_piece_of_a_file_stands_between_pieces_of_memory() {
+    let worker = Worker::start(&[]);
+    for size in [1, 100, 40_000, 5_000_000] {
+        let expected = [b"<", &content(size)[..], b">"].concat();
+        let mut stream = worker.connect();
+        // Twice on one connection: the framing is right.
+        for _ in 0..2 {
+            write!(stream, "GET /file/lent/{size} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+            assert!(answer(&mut stream, &mut Vec::new()).1 == expected, "{size}");
+        }
+        write!(stream, "GET /file/chunked/{size} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        assert!(unchunked(&all) == expected, "{size} in chunks");
+        let mut stream = worker.connect();
+        write!(stream, "HEAD /file/lent/{size} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        stream.write_all(GET).unwrap();
+        let mut buffer = Vec::new();
+        while !buffer.ends_with(b"/hi") {
+            assert!(read(&mut stream, &mut buffer) > 0);
+        }
+        let text = String::from_utf8(buffer).unwrap();
+        assert!(text.contains(&format!("Content-Length: {}\r\n", size + 2)) && !text.contains('<'), "{text}");
+    }
+}
+
+/// The body of a response in chunks.
+fn unchunked(all: &[u8]) -> Vec<u8> {
+    let line = |from: usize| from + all[from..].windows(2).position(|two| two == b"\r\n").unwrap();
+    let mut at = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let mut body = Vec::new();
+    loop {
+        let end = line(at);
+        let size = usize::from_str_radix(std::str::from_utf8(&all[at..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return body;
+        }
+        body.extend_from_slice(&all[end + 2..end + 2 + size]);
+        at = end + 2 + size + 2;
+    }
+}
+
+#[test]
+fn a_file_that_is_shorter_than_said_cuts_the_response() {
+    let worker = Worker::start(&[]);
+    for size in [100, 100_000] {
+        let mut stream = worker.connect();
+        write!(stream, "GET /file/short/{size} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut all = Vec::new();
+        let _ = stream.read_to_end(&mut all);
+        assert!(!all.ends_with(b">"), "{size}");
+    }
+    let mut stream = worker.connect();
+    stream.write_all(GET).unwrap();
+    assert_eq!(answer(&mut stream, &mut Vec::new()).1, b"/hi");
+}
+
+#[test]
+fn a_file_that_is_handed_over_takes_no_core() {
+    let worker = Worker::start(&[]);
+    let size = 30_000_000;
+    let expected = [b"<", &content(size)[1..]].concat();
+    let mut slow: Vec<_> = (0..5).map(|_| worker.connect()).collect();
+    for stream in &mut slow {
+        write!(stream, "GET /file/given/{size} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    }
+    // Each of them has begun, so the only core has been in their requests and is out again.
+    for stream in &mut slow {
+        stream.peek(&mut [0]).unwrap();
+    }
+    let mut quick = worker.connect();
+    for _ in 0..100 {
+        quick.write_all(GET).unwrap();
+        assert_eq!(answer(&mut quick, &mut Vec::new()).1, b"/hi");
+    }
+    for mut stream in slow {
+        stream.write_all(GET).unwrap();
+        let mut buffer = Vec::new();
+        assert!(answer(&mut stream, &mut buffer).1 == expected);
+        assert_eq!(answer(&mut stream, &mut buffer).1, b"/hi");
     }
 }
