@@ -14,7 +14,9 @@ fn the_tree_is_a_master_with_a_zygote_and_its_workers() {
     assert!(workers.iter().chain([&zygote]).all(|process| process.children().is_empty()));
     assert_eq!(server.get("/parent").ok(), master.pid.to_string());
     assert_eq!(server.get("/loaded-by").ok(), zygote.pid.to_string());
-    assert!(!master.maps().contains("python"), "the master holds no Python");
+    let names = master.maps();
+    let names = names.lines().filter_map(|line| line.rsplit('/').next());
+    assert!(!names.into_iter().any(|name| name.contains("python")), "the master holds no Python");
     assert_eq!(master.status("Threads").as_deref(), Some("1"));
     assert_eq!(zygote.status("Threads").as_deref(), Some("1"));
 }

@@ -134,11 +134,7 @@ impl Message for ToZygote {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, mut rest) = In::new(bytes)?;
         let message = match tag {
-            b'H' => Self::Hello {
-                master: rest.u32()? as i32,
-                generation: rest.u32()?,
-                reloaded: rest.u8()? != 0,
-            },
+            b'H' => Self::Hello { master: rest.u32()? as i32, generation: rest.u32()?, reloaded: rest.u8()? != 0 },
             b'S' => Self::Spawn { worker: rest.u64()?, slot: rest.u32()?, seat: rest.u32()? },
             _ => return None,
         };

@@ -122,7 +122,7 @@ mod tests {
             "https",
             "stats",
             "emperor",
-            "mount",
+            "worker-mount",
             "static-map",
             "route",
             "chroot",

@@ -51,4 +51,4 @@ pub use load::{Loaded, Request, load};
 pub use report::{Error, Notice};
 #[cfg(feature = "argv")]
 pub use source::Source;
-pub use table::{Config, Control, Listener, Logging, Process, Python, Sockets, Workers};
+pub use table::{Config, Control, Listener, Logging, Mount, Process, Python, Sockets, Workers};

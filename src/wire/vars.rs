@@ -182,6 +182,12 @@ impl Vars {
         self.set_span(key, span);
     }
 
+    /// Where one of the known variables is.
+    #[must_use]
+    pub fn span(&self, key: Key) -> Option<Span> {
+        self.keyed[key as usize]
+    }
+
     /// Removes one of the known variables.
     pub fn unset(&mut self, key: Key) {
         self.keyed[key as usize] = None;

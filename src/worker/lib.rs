@@ -18,6 +18,7 @@ mod orders;
 pub mod response;
 mod trust;
 mod turn;
+mod watch;
 
 pub use app::{App, Language, Request};
 pub use engine::{Listener, Setup, run};

@@ -28,7 +28,7 @@ pub(crate) fn request_line(line: &mut Vec<u8>, vars: &Vars, sent: &Sent, facts: 
         // A Vec takes everything: writing to it can't fail.
         let _ = line.write_fmt(text);
     };
-    say(line, format_args!("[pid: {}|app: 0|req: {}/{}] ", facts.pid, facts.requests, facts.total));
+    say(line, format_args!("[pid: {}|app: {}|req: {}/{}] ", facts.pid, sent.app, facts.requests, facts.total));
     escape(line, vars.key(Key::RemoteAddr).unwrap_or_default());
     line.extend_from_slice(b" (");
     escape(line, vars.key(Key::RemoteUser).unwrap_or_default());
@@ -69,7 +69,15 @@ mod tests {
         vars.set(Key::RequestUri, b"/a\x1b?b");
         vars.set(Key::ServerProtocol, b"HTTP/1.1");
         vars.set(Key::RemoteAddr, b"1.2.3.4");
-        let sent = Sent { status: 200, fields: 2, head_bytes: 80, body_bytes: 11, switches: 1, from_file: false };
+        let sent = Sent {
+            status: 200,
+            fields: 2,
+            head_bytes: 80,
+            body_bytes: 11,
+            switches: 1,
+            from_file: false,
+            ..Sent::default()
+        };
         let facts = Facts { pid: 7, requests: 1, total: 2, ctime: "Fri Nov 20 12:00:00 2026", micros: 1999, core: 0 };
         let mut line = Vec::new();
         request_line(&mut line, &vars, &sent, &facts);
