@@ -14,7 +14,9 @@ fn the_tree_is_a_master_with_a_zygote_and_its_workers() {
     assert!(workers.iter().chain([&zygote]).all(|process| process.children().is_empty()));
     assert_eq!(server.get("/parent").ok(), master.pid.to_string());
     assert_eq!(server.get("/loaded-by").ok(), zygote.pid.to_string());
-    assert!(!master.maps().contains("python"), "the master holds no Python");
+    let names = master.maps();
+    let names = names.lines().filter_map(|line| line.rsplit('/').next());
+    assert!(!names.into_iter().any(|name| name.contains("python")), "the master holds no Python");
     assert_eq!(master.status("Threads").as_deref(), Some("1"));
     assert_eq!(zygote.status("Threads").as_deref(), Some("1"));
 }
@@ -138,7 +140,9 @@ fn max_requests_replaces_a_worker_without_losing_one() {
     let server = Site::app("control.py").ini("max-requests = 5\nmin-worker-lifetime = 0").start();
     let mut pids = std::collections::BTreeSet::new();
     let mut kept = server.connect();
-    for _ in 0..40 {
+    // A busy machine may answer many requests before a successor is up.
+    let mut rounds = 0..4000;
+    while rounds.next().is_some_and(|round| round < 40 || pids.len() < 3) {
         pids.insert(server.get("/pid").ok().to_owned());
         kept.send("GET /pid HTTP/1.1\r\nHost: a\r\n\r\n");
         if kept.has_ended_cleanly() {

@@ -7,15 +7,19 @@
 
 mod harness;
 
+mod api;
 mod bad_input;
 mod conformance;
+mod file_wrapper;
 mod hello;
 mod http;
 mod limits;
 mod logs;
+mod mounts;
 mod options;
 mod pythons;
 mod reload;
+mod sdks;
 mod static_files;
 mod stop;
 mod supervision;

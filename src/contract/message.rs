@@ -21,12 +21,14 @@ pub trait Message: Sized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToZygote {
     /// The first message. Descriptors, in this order: the sink of the log, the configuration (a sealed file of encoded
-    /// directives), the scoreboard, then the listeners in the order of `Config::listeners()`.
+    /// directives), the scoreboard, the locks, then the listeners in the order of `Config::listeners()`.
     Hello {
         /// The master's pid, for the check after `die_with_parent`.
         master: i32,
         /// Which generation this zygote begins.
         generation: u32,
+        /// Somebody asked for a reload since the instance was started.
+        reloaded: bool,
     },
     /// Fork a worker. One descriptor: its channel.
     Spawn {
@@ -84,6 +86,16 @@ pub enum Recycle {
     Broken = 3,
 }
 
+/// What an application asks of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Wish {
+    /// What a SIGHUP to the master does.
+    Reload = 1,
+    /// What a SIGQUIT to the master does.
+    Stop = 2,
+}
+
 /// What a worker tells the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromWorker {
@@ -96,6 +108,10 @@ pub enum FromWorker {
     Up,
     /// It would like to be replaced, and serves until it is told to drain.
     Recycle(Recycle),
+    /// Its application asks for something.
+    Asks(Wish),
+    /// Its application sets deadlines of its own: somebody must watch them.
+    Deadlines,
     /// It can't start (`lazy-apps`: the application does not load); it exits.
     Failed {
         /// The exit code this asks for.
@@ -108,7 +124,9 @@ pub enum FromWorker {
 impl Message for ToZygote {
     fn encode(&self) -> Vec<u8> {
         match *self {
-            Self::Hello { master, generation } => Out::new(b'H').u32(master as u32).u32(generation).done(),
+            Self::Hello { master, generation, reloaded } => {
+                Out::new(b'H').u32(master as u32).u32(generation).u8(u8::from(reloaded)).done()
+            }
             Self::Spawn { worker, slot, seat } => Out::new(b'S').u64(worker).u32(slot).u32(seat).done(),
         }
     }
@@ -116,7 +134,7 @@ impl Message for ToZygote {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, mut rest) = In::new(bytes)?;
         let message = match tag {
-            b'H' => Self::Hello { master: rest.u32()? as i32, generation: rest.u32()? },
+            b'H' => Self::Hello { master: rest.u32()? as i32, generation: rest.u32()?, reloaded: rest.u8()? != 0 },
             b'S' => Self::Spawn { worker: rest.u64()?, slot: rest.u32()?, seat: rest.u32()? },
             _ => return None,
         };
@@ -166,6 +184,8 @@ impl Message for FromWorker {
             Self::Born { pid } => Out::new(b'B').u32(*pid as u32).done(),
             Self::Up => Out::new(b'U').done(),
             Self::Recycle(why) => Out::new(b'C').u8(*why as u8).done(),
+            Self::Asks(wish) => Out::new(b'A').u8(*wish as u8).done(),
+            Self::Deadlines => Out::new(b'D').done(),
             Self::Failed { code, reason } => Out::new(b'F').u8(*code).text(reason),
         }
     }
@@ -181,6 +201,12 @@ impl Message for FromWorker {
                 3 => Recycle::Broken,
                 _ => return None,
             }),
+            b'A' => Self::Asks(match rest.u8()? {
+                1 => Wish::Reload,
+                2 => Wish::Stop,
+                _ => return None,
+            }),
+            b'D' => Self::Deadlines,
             b'F' => return Some(Self::Failed { code: rest.u8()?, reason: rest.text() }),
             _ => return None,
         };
@@ -273,7 +299,7 @@ mod tests {
     #[test]
     fn messages_survive_the_way() {
         there_and_back(&[
-            ToZygote::Hello { master: 12, generation: 3 },
+            ToZygote::Hello { master: 12, generation: 3, reloaded: true },
             ToZygote::Spawn { worker: u64::MAX, slot: 1, seat: 2 },
         ]);
         there_and_back(&[
@@ -286,6 +312,9 @@ mod tests {
             FromWorker::Born { pid: 7 },
             FromWorker::Up,
             FromWorker::Recycle(Recycle::MaxRequests),
+            FromWorker::Asks(Wish::Reload),
+            FromWorker::Asks(Wish::Stop),
+            FromWorker::Deadlines,
             FromWorker::Failed { code: 22, reason: "é".into() },
         ]);
     }

@@ -10,11 +10,13 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use ruwsgi_sys::memory::SharedWords;
 
-const MAGIC: u64 = 0x7275_7773_6769_0001;
-/// Words before the first seat: magic, seats, cores, total requests; one cache line.
+const MAGIC: u64 = 0x7275_7773_6769_0002;
+/// Words before the first seat: magic, seats, cores, total requests, measured, past requests; one cache line.
 const HEADER: usize = 8;
-/// Words of a seat before its cores; one cache line.
-const SEAT: usize = 8;
+/// Words of a seat before its cores: a cache line that every request writes, one that few write, and the applications.
+const SEAT: usize = 16 + 2 * APPS;
+/// How many applications of a worker are counted one by one; uWSGI's default for `max-apps`.
+pub const APPS: usize = 64;
 /// Words of a core.
 const CORE: usize = 32;
 /// Words of a core before its text.
@@ -33,8 +35,72 @@ pub struct Scoreboard {
 #[derive(Clone, Copy)]
 pub struct Seat<'s> {
     words: &'s [AtomicU64],
-    total: &'s AtomicU64,
+    head: &'s [AtomicU64],
     cores: usize,
+}
+
+/// The words of a seat.
+mod word {
+    pub(super) const REQUESTS: usize = 0;
+    pub(super) const EXCEPTIONS: usize = 1;
+    pub(super) const RUNNING_US: usize = 2;
+    pub(super) const AVERAGE_US: usize = 3;
+    pub(super) const SENT_BYTES: usize = 4;
+    pub(super) const SLOT: usize = 8;
+    pub(super) const PID: usize = 9;
+    pub(super) const STATUS: usize = 10;
+    pub(super) const SPAWNED: usize = 11;
+    pub(super) const RESPAWNS: usize = 12;
+    pub(super) const BEFORE: usize = 13;
+    pub(super) const APPS: usize = 16;
+}
+
+/// The words of the header that are more than its layout.
+mod head {
+    pub(super) const TOTAL: usize = 3;
+    pub(super) const MEASURED: usize = 4;
+    pub(super) const PAST: usize = 5;
+}
+
+/// How far a worker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Status {
+    /// There is none in this seat.
+    Gone = 0,
+    /// It takes no new connections and finishes what it has.
+    Draining = 1,
+    /// Ordered, and not yet accepting.
+    Starting = 2,
+    /// It accepts connections.
+    Up = 3,
+}
+
+/// A worker as its seat shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Occupant {
+    /// Its number as people see it.
+    pub slot: u32,
+    /// Its pid; 0 until it has one.
+    pub pid: i32,
+    /// How far it is.
+    pub status: Status,
+    /// When it was ordered, in seconds since 1970.
+    pub spawned: u64,
+    /// How often its slot was filled anew before.
+    pub respawns: u64,
+    /// Requests that earlier workers of its slot have answered.
+    pub before: u64,
+    /// Requests that it has answered.
+    pub requests: u64,
+    /// Requests in which the application failed.
+    pub exceptions: u64,
+    /// The time inside requests, in microseconds, since somebody measures.
+    pub running_us: u64,
+    /// The time of a request as a moving average, in microseconds, since somebody measures.
+    pub average_us: u64,
+    /// The bytes of its responses, since somebody measures.
+    pub sent_bytes: u64,
 }
 
 /// The part of one core of a worker.
@@ -97,35 +163,142 @@ impl Scoreboard {
         let size = SEAT + self.cores * CORE;
         let start = HEADER + seat * size;
         let words = self.area.words();
-        Seat { words: &words[start..start + size], total: &words[3], cores: self.cores }
+        Seat { words: &words[start..start + size], head: &words[..HEADER], cores: self.cores }
     }
 
     /// Requests answered by all workers of this generation, where they count (`log` needs it).
     #[must_use]
     pub fn total_requests(&self) -> u64 {
-        self.area.words()[3].load(Relaxed)
+        self.area.words()[head::TOTAL].load(Relaxed)
+    }
+
+    /// Requests answered by all workers of this generation, those that are gone included.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        let past = self.area.words()[head::PAST].load(Relaxed);
+        (0..self.seats).fold(past, |sum, seat| sum.wrapping_add(self.seat(seat).requests()))
+    }
+
+    /// From here on each request is measured: somebody wants to know times and sizes.
+    pub fn measure(&self) {
+        self.area.words()[head::MEASURED].store(1, Relaxed);
+    }
+
+    /// Who serves a slot: the one that is furthest, and of two the one that came later.
+    #[must_use]
+    pub fn occupant(&self, slot: u32) -> Option<(Seat<'_>, Occupant)> {
+        let seats = (0..self.seats).map(|seat| (self.seat(seat), self.seat(seat).occupant()));
+        let of_slot = seats.filter(|(_, it)| it.slot == slot && it.status != Status::Gone);
+        of_slot.max_by_key(|(_, it)| (it.status, it.respawns))
     }
 }
 
 impl<'s> Seat<'s> {
     /// Makes the seat ready for its next worker (the master, before the fork).
     pub fn clear(&self) {
+        self.head[head::PAST].fetch_add(self.requests(), Relaxed);
         for word in self.words {
             word.store(0, Relaxed);
         }
     }
 
+    /// Says whose seat this is (the master, before the fork): slot, time in seconds since 1970, how often the slot was
+    /// filled before.
+    pub fn assign(&self, slot: u32, spawned: u64, respawns: u64) {
+        self.words[word::SLOT].store(slot.into(), Relaxed);
+        self.words[word::SPAWNED].store(spawned, Relaxed);
+        self.words[word::RESPAWNS].store(respawns, Relaxed);
+        self.set_status(Status::Starting);
+    }
+
+    /// Says how many requests earlier workers of the slot have answered (the master).
+    pub fn set_before(&self, requests: u64) {
+        self.words[word::BEFORE].store(requests, Relaxed);
+    }
+
+    /// Says how far the worker is: the worker itself, and the master when it is gone.
+    pub fn set_status(&self, status: Status) {
+        self.words[word::STATUS].store(status as u64, Relaxed);
+    }
+
+    /// Says which process the worker is.
+    pub fn set_pid(&self, pid: i32) {
+        self.words[word::PID].store(pid as u64, Relaxed);
+    }
+
+    /// All that the seat says about its worker.
+    #[must_use]
+    pub fn occupant(&self) -> Occupant {
+        let value = |word: usize| self.words[word].load(Relaxed);
+        Occupant {
+            slot: u32::try_from(value(word::SLOT)).unwrap_or(0),
+            pid: i32::try_from(value(word::PID)).unwrap_or(0),
+            status: match value(word::STATUS) {
+                1 => Status::Draining,
+                2 => Status::Starting,
+                3 => Status::Up,
+                _ => Status::Gone,
+            },
+            spawned: value(word::SPAWNED),
+            respawns: value(word::RESPAWNS),
+            before: value(word::BEFORE),
+            requests: value(word::REQUESTS),
+            exceptions: value(word::EXCEPTIONS),
+            running_us: value(word::RUNNING_US),
+            average_us: value(word::AVERAGE_US),
+            sent_bytes: value(word::SENT_BYTES),
+        }
+    }
+
+    /// Somebody wants to know times and sizes.
+    #[must_use]
+    pub fn is_measured(&self) -> bool {
+        self.head[head::MEASURED].load(Relaxed) != 0
+    }
+
+    /// Counts the time of a request, in microseconds, and the bytes of its response.
+    pub fn count_work(&self, micros: u64, bytes: u64) {
+        self.words[word::RUNNING_US].fetch_add(micros, Relaxed);
+        self.words[word::SENT_BYTES].fetch_add(bytes, Relaxed);
+        // uWSGI's average: half of it is the last request. Two cores at once may lose one of their requests.
+        let average = self.words[word::AVERAGE_US].load(Relaxed);
+        self.words[word::AVERAGE_US].store(average.saturating_add(micros) / 2, Relaxed);
+    }
+
+    /// Counts a request in which the application failed.
+    pub fn count_exception(&self) {
+        self.words[word::EXCEPTIONS].fetch_add(1, Relaxed);
+    }
+
+    /// Counts a request of one of several applications; of the first [`APPS`] only.
+    pub fn count_app(&self, app: usize, failed: bool) {
+        if app < APPS {
+            self.words[word::APPS + 2 * app].fetch_add(1, Relaxed);
+            self.words[word::APPS + 2 * app + 1].fetch_add(failed.into(), Relaxed);
+        }
+    }
+
+    /// The requests of an application, and those in which it failed.
+    #[must_use]
+    pub fn app(&self, app: usize) -> (u64, u64) {
+        if app >= APPS {
+            return (0, 0);
+        }
+        let count = |kind: usize| self.words[word::APPS + 2 * app + kind].load(Relaxed);
+        (count(0), count(1))
+    }
+
     /// Counts one answered request: this worker's number of it. `instance`: count it for the generation too and give
     /// that number back as well.
     pub fn count_request(&self, instance: bool) -> (u64, u64) {
-        let own = self.words[0].fetch_add(1, Relaxed) + 1;
-        (own, if instance { self.total.fetch_add(1, Relaxed) + 1 } else { 0 })
+        let own = self.words[word::REQUESTS].fetch_add(1, Relaxed) + 1;
+        (own, if instance { self.head[head::TOTAL].fetch_add(1, Relaxed) + 1 } else { 0 })
     }
 
     /// Requests answered by this worker.
     #[must_use]
     pub fn requests(&self) -> u64 {
-        self.words[0].load(Relaxed)
+        self.words[word::REQUESTS].load(Relaxed)
     }
 
     /// Counts one request that was answered with a static file, besides [`count_request`](Self::count_request).
@@ -194,6 +367,11 @@ impl CoreSeat<'_> {
             eight[..bytes.len()].copy_from_slice(bytes);
             word.store(u64::from_le_bytes(eight), Relaxed);
         }
+        self.set_deadline(deadline_ms);
+    }
+
+    /// Says when the request must be over, by `clock::coarse_ms`; 0 for never.
+    pub fn set_deadline(&self, deadline_ms: u64) {
         self.words[2].store(deadline_ms, Relaxed);
     }
 
@@ -246,6 +424,39 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_is_served_by_whoever_is_furthest() {
+        let board = Scoreboard::create(3, 1).unwrap();
+        assert!(board.occupant(1).is_none());
+        for (seat, respawns) in [(0, 0), (1, 1)] {
+            board.seat(seat).assign(1, 100 + respawns, respawns);
+        }
+        let serving = |board: &Scoreboard| board.occupant(1).map(|(_, it)| (it.respawns, it.status));
+        assert_eq!(serving(&board), Some((1, Status::Starting)));
+        board.seat(0).set_status(Status::Up);
+        assert_eq!(serving(&board), Some((0, Status::Up)));
+        board.seat(1).set_status(Status::Up);
+        board.seat(0).set_status(Status::Draining);
+        assert_eq!(serving(&board), Some((1, Status::Up)));
+        board.seat(0).count_request(false);
+        board.seat(1).count_request(false);
+        board.seat(0).clear();
+        assert_eq!((board.requests(), board.seat(0).requests()), (2, 0));
+        board.seat(1).set_status(Status::Gone);
+        assert!(board.occupant(1).is_none());
+    }
+
+    #[test]
+    fn applications_are_counted_up_to_a_bound() {
+        let board = Scoreboard::create(1, 1).unwrap();
+        for app in [0, APPS - 1, APPS, usize::MAX] {
+            board.seat(0).count_app(app, true);
+            board.seat(0).count_app(app, false);
+        }
+        assert_eq!((board.seat(0).app(0), board.seat(0).app(APPS - 1)), ((2, 1), (2, 1)));
+        assert_eq!((board.seat(0).app(APPS), board.seat(0).in_flight()), ((0, 0), 0));
+    }
+
+    #[test]
     fn whatever_a_worker_writes_the_master_can_read() {
         let board = Scoreboard::create(1, 1).unwrap();
         for seed in 0..1000_u64 {
@@ -258,6 +469,8 @@ mod tests {
             }
             let _ = board.seat(0).overdue(u64::MAX);
             assert!(board.seat(0).in_flight() <= 1);
+            let _ = board.seat(0).occupant();
+            let _ = board.requests();
         }
     }
 }

@@ -2,7 +2,7 @@
 //! that is not what the option wants. The `table` names a kind in each row; `Config::interpret` calls them.
 
 use crate::directive::Origin;
-use crate::table::Listener;
+use crate::table::{Listener, Mount};
 
 /// What a kind gets to read.
 pub struct Said<'a> {
@@ -67,6 +67,8 @@ pub struct OneOrMore;
 pub struct MaybeCount;
 /// A number of requests; 0 is no limit.
 pub struct Requests;
+/// A number of things, none unless somebody says so; not very many.
+pub struct Few;
 /// A number of seconds.
 pub struct Seconds;
 /// A number of seconds that knows whether it was said.
@@ -85,6 +87,8 @@ pub struct Keepalive;
 pub struct Text;
 /// Texts, each time one more.
 pub struct Texts;
+/// `MOUNTPOINT=APPLICATION`, each time one more.
+pub struct Mounts;
 /// An address to listen on.
 pub struct Address;
 /// An address to listen on, in the protocol that another option may name.
@@ -210,6 +214,20 @@ impl Kind for OneOrMore {
             number.value = 1;
         }
         let (value, remark) = number.within(1, INT)?;
+        *field = value;
+        Ok(remark)
+    }
+}
+
+/// The most of what there are few of.
+const FEW: i128 = 10_000;
+
+impl Kind for Few {
+    type Field = u32;
+    const HINT: &'static str = "NUM";
+
+    fn read(field: &mut u32, said: &Said<'_>) -> Reading {
+        let (value, remark) = Number::read(said.value).within(0, FEW)?;
         *field = value;
         Ok(remark)
     }
@@ -386,6 +404,30 @@ impl Kind for Texts {
 
     fn read(field: &mut Vec<String>, said: &Said<'_>) -> Reading {
         field.push(said.value.unwrap_or_default().to_owned());
+        Ok(None)
+    }
+}
+
+impl Kind for Mounts {
+    type Field = Vec<Mount>;
+    const HINT: &'static str = "/PATH=APP";
+
+    /// uWSGI passes over an application that is neither a file of Python nor `module:callable`, and loads Paste files,
+    /// which are not built yet.
+    fn read(field: &mut Vec<Mount>, said: &Said<'_>) -> Reading {
+        let text = some(said.value)?;
+        let Some((point, app)) = text.split_once('=') else {
+            return Err(format!("{text:?} is not MOUNTPOINT=APPLICATION, such as /blog=blog.wsgi:application"));
+        };
+        if !point.is_empty() && !point.starts_with('/') {
+            let host = if point.contains('|') { ": mounts of a host are not built yet" } else { "" };
+            return Err(format!("{point:?} is no path that begins with /{host}"));
+        }
+        let is_file = [".py", ".wsgi"].iter().any(|end| app.ends_with(end));
+        if !is_file && !app.contains(':') {
+            return Err(format!("{app:?} is neither a file (.py, .wsgi) nor module:callable"));
+        }
+        field.push(Mount { point: point.to_owned(), app: app.to_owned(), is_file, origin: said.origin.clone() });
         Ok(None)
     }
 }
@@ -585,6 +627,13 @@ pub(crate) mod tests {
         assert_eq!(read::<Address>(None).1, Err("no value".into()));
         assert_eq!(read::<Socket>(Some("/s")).0[0].protocol, "uwsgi");
         assert_eq!(read::<Socket>(Some("")).1, Err("no value".into()));
+        let mount = |text| read::<Mounts>(Some(text)).0.pop().map(|one| (one.point, one.app, one.is_file));
+        assert_eq!(mount("/a=app.py"), Some(("/a".into(), "app.py".into(), true)));
+        assert_eq!(mount("=a.b:make()"), Some((String::new(), "a.b:make()".into(), false)));
+        for bad in ["", "app.py", "a=app.py", "/a=", "/a=module", "/a=site.ini"] {
+            assert!(read::<Mounts>(Some(bad)).1.is_err(), "{bad:?}");
+        }
+        assert!(read::<Mounts>(Some("example.com|/a=a:b")).1.is_err_and(|why| why.contains("not built yet")));
         assert_eq!(read::<Environ>(Some("A=b=c")).0, [("A".to_owned(), Some("b=c".to_owned()))]);
         assert_eq!(read::<Environ>(Some("A=")).0, [("A".to_owned(), Some(String::new()))]);
         assert_eq!(read::<Environ>(Some("A")).0, [("A".to_owned(), None)]);

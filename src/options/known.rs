@@ -122,7 +122,7 @@ mod tests {
             "https",
             "stats",
             "emperor",
-            "mount",
+            "worker-mount",
             "check-static-docroot",
             "route",
             "chroot",

@@ -53,5 +53,5 @@ pub use report::{Error, Notice};
 #[cfg(feature = "argv")]
 pub use source::Source;
 pub use table::{
-    Config, Control, Expiry, Listener, Logging, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
+    Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
 };

@@ -5,8 +5,8 @@
 
 use crate::directive::{Directive, Origin};
 use crate::kind::{
-    Address, Arg, Bytes, Count, Environ, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, OneOrMore,
-    OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
+    Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
+    OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
@@ -42,6 +42,19 @@ pub struct Expiry {
     pub of: String,
     /// So many seconds.
     pub seconds: u32,
+}
+
+/// An application and where it is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The mountpoint, as it was written: it begins with `/` or is empty.
+    pub point: String,
+    /// The application: a file, or `module:callable`.
+    pub app: String,
+    /// It is a file.
+    pub is_file: bool,
+    /// Where it was said.
+    pub origin: Origin,
 }
 
 /// An option that works.
@@ -154,6 +167,8 @@ options! {
         ["die-on-term"] => die_on_term: MaybeFlag;
         /// no start without an application; false: start even if it fails to load
         ["need-app"] => need_app: OptionalFlag;
+        /// so many locks more for uwsgi.lock(NUM) [0]
+        ["locks"] => locks: Few;
         /// always on: threads of the application run all the time
         ["enable-threads"], 'T' => enable_threads: Flag = true;
         /// not needed: a connection wakes one worker only
@@ -214,6 +229,8 @@ options! {
         ["chdir"] => chdir: Text as "DIR";
         /// write the pid of the master to this file
         ["pidfile"] => pidfile: Text as "FILE";
+        /// what uwsgi.mode is for the application
+        ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
         ["env"] => env: Environ;
     }
@@ -226,8 +243,22 @@ options! {
         ["wsgi-file", "file"] => wsgi_file: Text as "FILE";
         /// the name of the application in it [application]
         ["callable"] => callable: Text as "NAME";
+        /// load this application too: /path=FILE or /path=module:callable
+        ["mount"] => mounts: Mounts;
+        /// choose the application by the path; its mount becomes SCRIPT_NAME
+        ["manage-script-name"] => manage_script_name: Flag;
+        /// what no mount matches is answered with 500
+        ["no-default-app"] => no_default_app: Flag;
+        /// import this module or file first
+        ["import", "pyimport", "py-import", "python-import"] => imports: Texts as "MODULE";
+        /// the words of sys.argv behind the first one
+        ["pyargv"] => pyargv: Text as "WORDS";
+        /// answer with the traceback (for tests only: it tells everybody)
+        ["catch-exceptions"] => catch_exceptions: Flag;
         /// search modules in this directory too
         ["pythonpath", "python-path", "pp"] => pythonpath: Texts as "DIR";
+        /// always on: the hooks of Python run around each fork
+        ["py-call-uwsgi-fork-hooks", "py-call-osafterfork"] => fork_hooks: Flag = true;
         /// use this virtual environment
         ["virtualenv", "home", "venv", "pyhome"], 'H' => home: Text as "DIR";
         /// accepted: python, http and the like are built in

@@ -11,6 +11,7 @@ pub mod epoll;
 pub mod exec;
 pub mod file;
 pub mod listen;
+pub mod lock;
 pub mod memory;
 pub mod notify;
 pub mod privilege;

@@ -79,6 +79,16 @@ pub fn set_name(name: &str) {
     }
 }
 
+/// The memory of a process in bytes, resident and of its addresses; `None`: there is no such process.
+#[must_use]
+pub fn memory_of(pid: i32) -> Option<(u64, u64)> {
+    let pages = std::fs::read_to_string(format!("/proc/{pid}/statm")).ok()?;
+    let mut pages = pages.split_ascii_whitespace().map(|word| word.parse::<u64>().ok());
+    let (size, resident) = (pages.next()??, pages.next()??);
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??.unsigned_abs();
+    Some((resident * page, size * page))
+}
+
 /// How many threads this process has, ours and everybody's.
 #[must_use]
 pub fn thread_count() -> usize {

@@ -166,6 +166,15 @@ pub fn wait(stream: BorrowedFd<'_>, until: Until, timeout: Duration) -> io::Resu
     }
 }
 
+/// Nobody has closed or reset this connection. (A client that has said all it has to say is still there.)
+pub fn is_connected(stream: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(stream.as_fd(), PollFlags::empty())];
+    let error = nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::SocketError);
+    let gone = PollFlags::POLLHUP | PollFlags::POLLERR;
+    let told = poll(&mut polled, PollTimeout::ZERO).map(|_| polled[0].revents().unwrap_or(gone));
+    error == Ok(0) && told.is_ok_and(|told| !told.intersects(gone))
+}
+
 /// Sends a FIN: the client sees the end after what was written; what it still sends can be read.
 pub fn finish_writing(stream: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(stream.as_raw_fd(), Shutdown::Write)?)

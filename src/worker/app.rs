@@ -17,9 +17,16 @@ pub trait Language: Sync {
 
 /// The application on one core.
 pub trait App {
+    /// Decides which application a request is for, before anything answers it: the part of the path that leads there
+    /// moves from `PATH_INFO` to `SCRIPT_NAME`.
+    fn mount(&mut self, _vars: &mut Vars) {}
+
     /// Answers one request: runs the application on this thread, from the call to the end of its body. Whatever
     /// happens, it returns; a failure of the application is told by [`Response::fail`].
     fn serve(&mut self, request: &mut Request<'_>, response: &mut Response<'_>);
+
+    /// The response is out, and the line of the log is not yet written.
+    fn after(&mut self) {}
 
     /// The core is about to block: let others run (Python: give the GIL back).
     fn rest(&mut self);

@@ -16,7 +16,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use ruwsgi_contract::message::{FromWorker, Message};
-use ruwsgi_contract::scoreboard::{CoreSeat, Scoreboard, Seat};
+use ruwsgi_contract::scoreboard::{CoreSeat, Scoreboard, Seat, Status};
 use ruwsgi_log::Log;
 use ruwsgi_options::Config;
 use ruwsgi_sys::channel::Channel;
@@ -186,6 +186,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     engine.epoll.add(signalled.as_fd(), SIGNAL, Interest::Level)?;
     engine.open_doors()?;
     signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
+    engine.seat.set_status(Status::Up);
     channel.send(&FromWorker::Up.encode(), &[])?;
     std::thread::scope(|scope| {
         for number in 1..cores {

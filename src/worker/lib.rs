@@ -21,6 +21,7 @@ mod spool;
 mod static_files;
 mod trust;
 mod turn;
+mod watch;
 
 pub use app::{App, Language, Request};
 pub use engine::{Listener, Setup, run};

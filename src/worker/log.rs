@@ -28,9 +28,9 @@ pub(crate) fn request_line(line: &mut Vec<u8>, vars: &Vars, sent: &Sent, facts: 
         // A Vec takes everything: writing to it can't fail.
         let _ = line.write_fmt(text);
     };
-    let (pid, total) = (facts.pid, facts.total);
+    let (pid, total, app) = (facts.pid, facts.total, sent.app);
     match facts.requests {
-        Some(requests) => say(line, format_args!("[pid: {pid}|app: 0|req: {requests}/{total}] ")),
+        Some(requests) => say(line, format_args!("[pid: {pid}|app: {app}|req: {requests}/{total}] ")),
         None => say(line, format_args!("[pid: {pid}|app: -1|req: -1/{total}] ")),
     }
     escape(line, vars.key(Key::RemoteAddr).unwrap_or_default());
@@ -73,7 +73,15 @@ mod tests {
         vars.set(Key::RequestUri, b"/a\x1b?b");
         vars.set(Key::ServerProtocol, b"HTTP/1.1");
         vars.set(Key::RemoteAddr, b"1.2.3.4");
-        let sent = Sent { status: 200, fields: 2, head_bytes: 80, body_bytes: 11, switches: 1, from_file: false };
+        let sent = Sent {
+            status: 200,
+            fields: 2,
+            head_bytes: 80,
+            body_bytes: 11,
+            switches: 1,
+            from_file: false,
+            ..Sent::default()
+        };
         let facts =
             Facts { pid: 7, requests: Some(1), total: 2, ctime: "Fri Nov 20 12:00:00 2026", micros: 1999, core: 0 };
         let mut line = Vec::new();

@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::{FromWorker, Message, Recycle, ToWorker};
+use ruwsgi_contract::scoreboard::Status;
 use ruwsgi_sys::channel::Received;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::table::Token;
@@ -54,6 +55,7 @@ impl Engine<'_> {
         // The master's channel has nothing more to say; closed, it would be readable for ever.
         let _ = self.epoll.delete(std::os::fd::AsFd::as_fd(self.channel));
         self.draining.store(true, Ordering::Relaxed);
+        self.seat.set_status(Status::Draining);
         self.hurry();
         let now_ms = clock::coarse_ms();
         let tokens: Vec<Token> = self.table.tokens().collect();

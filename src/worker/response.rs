@@ -11,6 +11,7 @@ use ruwsgi_sys::stream::{self, Until};
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
 use crate::file_part::FilePart;
+use crate::watch::Watch;
 
 /// So many bytes of a response may wait for a slow reader before the application waits too.
 pub const BUFFER_BYTES: usize = 1024 * 1024;
@@ -61,6 +62,8 @@ pub(crate) struct Sent {
     pub head_bytes: u64,
     pub body_bytes: u64,
     pub switches: u32,
+    /// Which application answered.
+    pub app: u32,
     /// Some of the body came from a file.
     pub from_file: bool,
 }
@@ -95,6 +98,9 @@ pub struct Response<'r> {
     /// The stream was full when a file was to be sent.
     full: bool,
     file: Option<Box<FilePart>>,
+    watch: Option<Watch<'r>>,
+    /// What the application says about the request, for the log.
+    logvars: Vec<(Vec<u8>, Vec<u8>)>,
     pub(crate) sent: Sent,
 }
 
@@ -123,8 +129,47 @@ impl<'r> Response<'r> {
             announced: 0,
             full: false,
             file: None,
+            watch: None,
+            logvars: Vec::new(),
             sent: Sent::default(),
         }
+    }
+
+    pub(crate) fn set_watch(&mut self, watch: Watch<'r>) {
+        self.watch = Some(watch);
+    }
+
+    /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
+    /// master that there are such deadlines.
+    pub fn set_deadline(&self, wait_ms: Option<u64>) {
+        if let Some(watch) = &self.watch {
+            watch.set(wait_ms);
+        }
+    }
+
+    /// The socket of the client, for who wants to look at it.
+    #[must_use]
+    pub fn socket(&self) -> BorrowedFd<'r> {
+        self.fd
+    }
+
+    /// Says which of several applications answers.
+    pub fn set_app(&mut self, app: usize) {
+        self.sent.app = u32::try_from(app).unwrap_or(u32::MAX);
+    }
+
+    /// Keeps a value for the log under a name, in the place of one that it had.
+    pub fn set_logvar(&mut self, name: &[u8], value: &[u8]) {
+        match self.logvars.iter_mut().find(|(known, _)| known == name) {
+            Some((_, known)) => *known = value.to_vec(),
+            None => self.logvars.push((name.to_vec(), value.to_vec())),
+        }
+    }
+
+    /// What was kept under this name.
+    #[must_use]
+    pub fn logvar(&self, name: &[u8]) -> Option<&[u8]> {
+        self.logvars.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_slice())
     }
 
     /// A head was begun.

@@ -15,6 +15,7 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, request_line};
 use crate::response::{End, Finished, Response, Wire};
+use crate::watch::{Watch, describe};
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
 const DROPPED_TOLD: usize = 32;
@@ -29,10 +30,12 @@ impl Engine<'_> {
         input: Input,
     ) -> Option<Then> {
         core.now.refresh();
-        let began_us = if self.rules.log_requests { clock::monotonic_us() } else { 0 };
+        let measured = self.rules.log_requests || self.seat.is_measured();
+        let began_us = if measured { clock::monotonic_us() } else { 0 };
         connection.requests += 1;
         self.tell_dropped(vars);
         self.complete(vars, connection);
+        core.app.mount(vars);
         let scheme = self.scheme(vars, connection);
         let close = self.rules.keepalive.is_none() || self.draining.load(Ordering::Relaxed);
 
@@ -45,10 +48,14 @@ impl Engine<'_> {
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {
-            self.announce(core, request.vars);
+            let deadline_ms = self.announce(core, request.vars);
+            response.set_watch(Watch { seat: core.seat, vars: request.vars, deadline_ms });
             core.app.serve(&mut request, &mut response);
         }
         let Finished { end, sent_at, sent, file } = response.finish();
+        if !by_file {
+            core.app.after();
+        }
         let rest = request.input.finish();
         core.seat.leave();
         connection.output_at = sent_at;
@@ -58,8 +65,11 @@ impl Engine<'_> {
         if by_file {
             self.seat.count_static();
         }
+        let micros = if measured { clock::monotonic_us().saturating_sub(began_us) } else { 0 };
+        if measured {
+            self.seat.count_work(micros, sent.head_bytes + sent.body_bytes);
+        }
         if self.rules.log_requests {
-            let micros = clock::monotonic_us().saturating_sub(began_us);
             let ctime = core.now.ctime();
             core.line.clear();
             let of_app = (!by_file).then(|| requests.saturating_sub(self.seat.static_requests()));
@@ -163,14 +173,15 @@ impl Engine<'_> {
     }
 
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
-    fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) {
+    fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) -> u64 {
+        let mut deadline_ms = 0;
         if self.rules.harakiri_ms > 0 {
             let now_ms = clock::coarse_ms();
-            let part = |key| vars.key(key).unwrap_or_default();
-            let (address, method, uri) = (part(Key::RemoteAddr), part(Key::RequestMethod), part(Key::RequestUri));
-            core.seat.describe(now_ms, now_ms + self.rules.harakiri_ms, &[address, b" - ", method, b" ", uri]);
+            deadline_ms = now_ms + self.rules.harakiri_ms;
+            describe(core.seat, vars, now_ms, deadline_ms);
         }
         core.seat.enter();
+        deadline_ms
     }
 
     /// A refused request leaves a line, at most one a second: a flood of them is not to become a flood of lines.

@@ -15,8 +15,11 @@ use crate::{ffi, stdio};
 /// Which process this is now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Born {
-    /// Still the zygote.
-    Zygote,
+    /// Still the zygote, which had so many threads at the fork.
+    Zygote {
+        /// The one that forks among them.
+        threads: usize,
+    },
     /// The worker, adopted.
     Worker,
 }
@@ -27,6 +30,8 @@ pub fn fork(py: Python<'_>, channel: &Channel) -> io::Result<Born> {
     // What is buffered would be written by both.
     stdio::flush(py);
     ffi::before_fork(py);
+    // After the hooks: a library that knows of forks has stopped its threads, to start them again in both.
+    let threads = process::thread_count();
     let between = match process::fork() {
         Ok(Side::Child) => {
             let side = process::fork();
@@ -50,5 +55,5 @@ pub fn fork(py: Python<'_>, channel: &Channel) -> io::Result<Born> {
     ffi::after_fork_in_parent(py);
     process::wait_for(between?);
     // From here on the worker sees the end of the pipe: `adopting` is closed in every process.
-    Ok(Born::Zygote)
+    Ok(Born::Zygote { threads })
 }

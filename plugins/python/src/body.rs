@@ -8,6 +8,7 @@ use ruwsgi_log::Log;
 use ruwsgi_worker::Gone;
 
 use crate::ffi::Loan;
+use crate::file_wrapper::FileWrapper;
 use crate::reply::Reply;
 use crate::trouble;
 
@@ -26,12 +27,18 @@ pub fn send(result: &Bound<'_, PyAny>, reply: &mut Reply<'_, '_>, loan: &Loan, l
         reply.length(bytes.as_bytes().len());
         return reply.send(bytes).map(drop);
     }
-    // An iterable may still call start_response() and write().
-    let sent = loan.lend(py, reply, || send_items(result, loan));
-    if let Err(error) = close(result) {
-        trouble::tell(py, log, &error);
-    }
-    sent
+    let part = result.cast_exact::<FileWrapper>().ok().and_then(|wrapper| wrapper.get().part(py));
+    // An iterable may still call start_response() and write(); its close() may speak of the request.
+    loan.lend(py, reply, || {
+        let sent = match part {
+            Some(part) => loan.with(py, |reply| reply.last_file(part)).map(drop),
+            None => send_items(result, loan),
+        };
+        if let Err(error) = close(result) {
+            trouble::tell(py, log, &error);
+        }
+        sent
+    })
 }
 
 fn send_whole<'py>(
@@ -63,12 +70,34 @@ fn send_items(result: &Bound<'_, PyAny>, loan: &Loan) -> PyResult<()> {
     })?;
     for item in items {
         let item = item?;
-        let bytes = bytes(&item)?;
-        if loan.with(py, |reply| reply.item(bytes))? == Err(Gone) {
+        let sent = match item.cast_exact::<FileWrapper>() {
+            Ok(wrapper) => send_file(wrapper, loan)?,
+            Err(_) => {
+                let bytes = bytes(&item)?;
+                loan.with(py, |reply| reply.item(bytes))?
+            }
+        };
+        if sent == Err(Gone) {
             return Ok(());
         }
     }
     loan.with(py, |reply| reply.must_be_started())
+}
+
+/// A wrapped file as one item among others, as uWSGI takes it.
+fn send_file(wrapper: &Bound<'_, FileWrapper>, loan: &Loan) -> PyResult<Result<(), Gone>> {
+    let py = wrapper.py();
+    if let Some(part) = wrapper.get().part(py) {
+        return loan.with(py, |reply| reply.file(py, &part));
+    }
+    for block in wrapper.as_any().try_iter()? {
+        let block = block?;
+        let bytes = bytes(&block)?;
+        if loan.with(py, |reply| reply.item(bytes))? == Err(Gone) {
+            return Ok(Err(Gone));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// A piece of body; `None` is none, as in uWSGI.

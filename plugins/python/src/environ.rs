@@ -7,9 +7,10 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyString};
 use ruwsgi_wire::{Key, Name, Vars};
 
+use crate::api;
 use crate::ffi;
 use crate::file_wrapper::FileWrapper;
 use crate::input::Body;
@@ -53,6 +54,8 @@ const SOFTWARE: &str = concat!("ruwsgi/", env!("CARGO_PKG_VERSION"));
 pub struct Concurrency {
     pub threads: bool,
     pub processes: bool,
+    /// The number of this core, where there are several.
+    pub core: Option<usize>,
 }
 
 /// What makes the environs of one core.
@@ -161,6 +164,11 @@ fn template(py: Python<'_>, concurrency: Concurrency) -> PyResult<Bound<'_, PyDi
     template.set_item(intern!(py, "wsgi.run_once"), false)?;
     template.set_item(intern!(py, "wsgi.file_wrapper"), py.get_type::<FileWrapper>())?;
     template.set_item(intern!(py, "SERVER_SOFTWARE"), SOFTWARE)?;
+    template.set_item(intern!(py, "uwsgi.version"), PyBytes::new(py, api::VERSION.as_bytes()))?;
+    template.set_item(intern!(py, "uwsgi.node"), PyBytes::new(py, &api::node()))?;
+    if let Some(core) = concurrency.core {
+        template.set_item(intern!(py, "uwsgi.core"), core)?;
+    }
     Ok(template)
 }
 

@@ -7,7 +7,9 @@
 #![allow(unsafe_code, reason = "this file is the fence: each block says why it is sound")]
 
 use std::ffi::{CStr, c_char, c_int};
+use std::io;
 use std::ops::Deref;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{self, NonNull};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
@@ -117,6 +119,21 @@ fn vectorcall() -> Option<Vectorcall> {
             (!found.is_null()).then(|| std::mem::transmute::<*mut libc::c_void, Vectorcall>(found))
         }
     })
+}
+
+/// Another descriptor of the same open file, close-on-exec. The number came from Python: it may be anything.
+pub fn duplicate(fd: i32) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl reads no memory of ours; what it gives is new and nobody else's.
+    unsafe {
+        let new = libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 0);
+        if new < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(new)) }
+    }
+}
+
+/// Where the interpreter is, as uWSGI shows it.
+pub fn interpreter_address(_py: Python<'_>) -> usize {
+    // SAFETY: the GIL is held; the pointer is shown, not used.
+    unsafe { ffi::PyInterpreterState_Get() as usize }
 }
 
 /// Exactly so many references to this object exist.
@@ -287,6 +304,11 @@ impl Loan {
         let used = using(unsafe { reply.as_mut() });
         drop(lent);
         used
+    }
+
+    /// A reply is lent just now.
+    pub fn is_lent(&self, py: Python<'_>) -> bool {
+        self.lock(py).is_some()
     }
 
     fn lock(&self, py: Python<'_>) -> MutexGuard<'_, Option<NonNull<Reply<'static, 'static>>>> {

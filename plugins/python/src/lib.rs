@@ -1,9 +1,11 @@
 //! The extension module: what makes the user's own Python the zygote, and then the workers, of an instance.
 //!
 //! The master runs `python -c BOOT` (`boot.py`), which imports this module and calls [`run`]; that does not return.
-//! From there on: `zygote.rs` loads the application (`load.rs`) and forks (`birth.rs`), `worker.rs` is what a fork does
+//! From there on: `zygote.rs` loads the applications (`mount.rs`) and forks (`birth.rs`), `worker.rs` is what a fork does
 //! with its life, and `wsgi.rs` answers a request. Nothing here decides about processes or touches a socket.
 
+mod api;
+mod apps;
 mod birth;
 mod body;
 mod environ;
@@ -11,6 +13,7 @@ mod ffi;
 mod file_wrapper;
 mod input;
 mod load;
+mod mount;
 mod names;
 mod reply;
 mod start_response;

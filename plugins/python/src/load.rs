@@ -3,18 +3,27 @@
 use pyo3::exceptions::{PyAttributeError, PyModuleNotFoundError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use ruwsgi_log::Log;
 use ruwsgi_options::Config;
 
 use crate::trouble;
-use crate::zygote::Failure;
-
-/// The exit code that says "application", as uWSGI's does.
-const APPLICATION: u8 = 22;
 
 /// The name of the callable, where none was said.
 const CALLABLE: &str = "application";
+
+/// Puts the words of `pyargv` behind the first one of `sys.argv`.
+pub fn set_arguments(py: Python<'_>, config: &Config, log: &Log) {
+    let Some(words) = &config.python.pyargv else { return };
+    let added = || -> PyResult<()> {
+        let argv = py.import("sys")?.getattr("argv")?.cast_into::<PyList>()?;
+        // As uWSGI does: quotes mean nothing.
+        words.split(' ').filter(|word| !word.is_empty()).try_for_each(|word| argv.append(word))
+    };
+    if let Err(error) = added() {
+        trouble::tell(py, log, &error);
+    }
+}
 
 /// Puts `pythonpath` in front of `sys.path`: the last one first, patterns expanded, as uWSGI does.
 pub fn add_paths(py: Python<'_>, config: &Config, log: &Log) {
@@ -38,40 +47,61 @@ pub fn add_paths(py: Python<'_>, config: &Config, log: &Log) {
     }
 }
 
-/// The application that the configuration asks for; `None` where there is none, and none is needed.
-pub fn application(py: Python<'_>, config: &Config, log: &Log) -> Result<Option<Py<PyAny>>, Failure> {
-    let failure = |reason| Failure { code: APPLICATION, reason };
-    let python = &config.python;
-    let loaded = match (&python.module, &python.wsgi_file) {
-        (Some(module), file) => {
-            if file.is_some() {
-                tracing::warn!("wsgi-file is not loaded: module comes first{}", place(config, "wsgi-file"));
-            }
-            from_module(py, config, log, module)
-        }
-        (None, Some(file)) => from_file(py, config, log, file),
-        (None, None) if config.workers.need_app == Some(true) => {
-            let place = place(config, "need-app");
-            return Err(failure(format!("need-app: no application was asked for (module, wsgi-file){place}")));
-        }
-        (None, None) => {
-            tracing::info!("no application was asked for (module, wsgi-file): requests are answered with 500");
-            return Ok(None);
-        }
+/// An application that is to be found.
+pub struct Wanted<'c> {
+    /// The option that asks for it.
+    pub option: &'static str,
+    /// `module`, `module:callable` or a file.
+    pub said: &'c str,
+    pub is_file: bool,
+    /// Where that was said: ` (uwsgi.ini:5)`.
+    pub place: String,
+    /// One application, not several by an `applications` dict.
+    pub alone: bool,
+}
+
+/// What was found.
+pub enum Found<'py> {
+    /// One callable.
+    One(Bound<'py, PyAny>),
+    /// Several, by their mountpoints.
+    Several(Vec<(String, Bound<'py, PyAny>)>),
+}
+
+/// Imports a module or runs a file, for what that does.
+pub fn import(py: Python<'_>, log: &Log, said: &str, place: &str) -> Result<(), String> {
+    let wanted = Wanted { option: "import", said, is_file: true, place: place.to_owned(), alone: true };
+    if said.contains('/') || said.ends_with(".py") {
+        run_file(py, log, &wanted).map(drop)
+    } else {
+        import_module(py, log, &wanted, said).map(drop)
+    }
+}
+
+/// Loads what is wanted, and finds the callable in it.
+pub fn find_application<'py>(
+    py: Python<'py>,
+    config: &Config,
+    log: &Log,
+    wanted: &Wanted<'_>,
+) -> Result<Found<'py>, String> {
+    if wanted.is_file {
+        let module = run_file(py, log, wanted)?;
+        return find_by_option(&module, config, wanted, wanted.said, log);
+    }
+    let (name, callable) = match wanted.said.split_once(':') {
+        Some((name, callable)) => (name, Some(callable)),
+        None => (wanted.said, None),
     };
-    match loaded {
-        Ok(application) => Ok(Some(application.unbind())),
-        Err(reason) if config.workers.need_app == Some(false) => {
-            tracing::error!("{reason}");
-            tracing::warn!("need-app = false: requests are answered with 500");
-            Ok(None)
-        }
-        Err(reason) => Err(failure(reason)),
+    let module = import_module(py, log, wanted, name)?;
+    match callable {
+        Some(callable) => find(&module, name, callable, &wanted.place, log).map(Found::One),
+        None => find_by_option(&module, config, wanted, name, log),
     }
 }
 
 /// Where an option was said: ` (uwsgi.ini:5)`.
-fn place(config: &Config, option: &str) -> String {
+pub fn place(config: &Config, option: &str) -> String {
     config.origin(option).map_or_else(String::new, |origin| format!(" ({origin})"))
 }
 
@@ -82,25 +112,21 @@ fn first_line(error: &impl ToString) -> String {
     line.split(" (os error").next().unwrap_or(line).to_owned()
 }
 
-/// `package.module`, `module:callable`, `module:factory()`.
-fn from_module<'py>(py: Python<'py>, config: &Config, log: &Log, said: &str) -> Result<Bound<'py, PyAny>, String> {
-    let place = place(config, "module");
-    let (name, callable) = match said.split_once(':') {
-        Some((name, callable)) => (name, Some(callable)),
-        None => (said, None),
-    };
-    let module = py.import(name).map_err(|error| {
+fn import_module<'py>(
+    py: Python<'py>,
+    log: &Log,
+    wanted: &Wanted<'_>,
+    name: &str,
+) -> Result<Bound<'py, PyModule>, String> {
+    let Wanted { option, place, .. } = wanted;
+    py.import(name).map_err(|error| {
         if is_missing(py, &error, name) {
             tracing::info!("sys.path: {}", path(py));
-            return format!("module: there is no module \"{name}\"{place}");
+            return format!("{option}: there is no module \"{name}\"{place}");
         }
         trouble::tell(py, log, &error);
-        format!("module: \"{name}\" can't be imported: {}{place}", first_line(&error))
-    })?;
-    match callable {
-        Some(callable) => find(&module, name, callable, &place, log),
-        None => find_by_option(&module, config, name, &place, log),
-    }
+        format!("{option}: \"{name}\" can't be imported: {}{place}", first_line(&error))
+    })
 }
 
 /// The module itself, or a package that it is in, does not exist. (One that it imports would be worth a traceback.)
@@ -117,16 +143,15 @@ fn path(py: Python<'_>) -> String {
     entries().unwrap_or_default().join(":")
 }
 
-/// A file, under the module name that uWSGI gives it.
-fn from_file<'py>(py: Python<'py>, config: &Config, log: &Log, said: &str) -> Result<Bound<'py, PyAny>, String> {
-    let place = place(config, "wsgi-file");
+/// A file, under the module name that uWSGI gives it. Mounted more than once, it is loaded once.
+fn run_file<'py>(py: Python<'py>, log: &Log, wanted: &Wanted<'_>) -> Result<Bound<'py, PyModule>, String> {
+    let Wanted { option, said, place, .. } = wanted;
     let source = std::fs::read(said)
-        .map_err(|error| format!("wsgi-file: {said} can't be read: {}{place}", first_line(&error)))?;
-    let module = execute(py, said, &source).map_err(|error| {
+        .map_err(|error| format!("{option}: {said} can't be read: {}{place}", first_line(&error)))?;
+    execute(py, said, &source).map_err(|error| {
         trouble::tell(py, log, &error);
-        format!("wsgi-file: {said} can't be loaded: {}{place}", first_line(&error))
-    })?;
-    find_by_option(&module, config, said, &place, log)
+        format!("{option}: {said} can't be loaded: {}{place}", first_line(&error))
+    })
 }
 
 /// Runs a source file as a module. Without a cache of its bytecode: `app.wsgi` and `app.py` would share one.
@@ -138,6 +163,15 @@ fn execute<'py>(py: Python<'py>, file: &str, source: &[u8]) -> PyResult<Bound<'p
         .map(|letter| if matches!(letter, '/' | '.') { '_' } else { letter })
         .collect();
     let name = format!("uwsgi_file_{name}");
+    let modules = py.import("sys")?.getattr("modules")?;
+    if let Ok(module) = modules.get_item(&name)
+        && module
+            .getattr("__file__")
+            .and_then(|known| known.extract::<String>())
+            .is_ok_and(|known| is_path(&known, file))
+    {
+        return Ok(module.cast_into()?);
+    }
     let loader = py.import("importlib.machinery")?.getattr("SourceFileLoader")?.call1((&name, file))?;
     let util = py.import("importlib.util")?;
     let options = PyDict::new(py);
@@ -147,7 +181,6 @@ fn execute<'py>(py: Python<'py>, file: &str, source: &[u8]) -> PyResult<Bound<'p
     let builtins = py.import("builtins")?;
     let path = module.getattr("__file__")?;
     let code = builtins.call_method1("compile", (PyBytes::new(py, source), path, "exec", 0, true))?;
-    let modules = py.import("sys")?.getattr("modules")?;
     modules.set_item(&name, &module)?;
     let run = builtins.call_method1("exec", (code, module.dict()));
     if let Err(error) = run {
@@ -157,17 +190,62 @@ fn execute<'py>(py: Python<'py>, file: &str, source: &[u8]) -> PyResult<Bound<'p
     Ok(module)
 }
 
+fn is_path(known: &str, file: &str) -> bool {
+    known == file || std::path::absolute(file).is_ok_and(|file| file.as_os_str() == known)
+}
+
+/// The callable that `callable` names, or several by an `applications` dict, or the callable `application`.
 fn find_by_option<'py>(
     module: &Bound<'py, PyModule>,
     config: &Config,
+    wanted: &Wanted<'_>,
     shown: &str,
-    place_of_module: &str,
+    log: &Log,
+) -> Result<Found<'py>, String> {
+    if let Some(callable) = &config.python.callable {
+        return find(module, shown, callable, &place(config, "callable"), log).map(Found::One);
+    }
+    if !wanted.alone
+        && let Some(all) = applications(module)
+    {
+        let found = all.into_iter().map(|(point, value)| Ok((point, resolve(module, shown, value, wanted, log)?)));
+        return found.collect::<Result<_, String>>().map(Found::Several);
+    }
+    find(module, shown, CALLABLE, &wanted.place, log).map(Found::One)
+}
+
+/// The `applications` of the uwsgi module or of this one: a dict of callables (or their names here) by mountpoint. uWSGI
+/// wants the mountpoints as bytes. A dict of something else is the application's own affair.
+fn applications<'py>(module: &Bound<'py, PyModule>) -> Option<Vec<(String, Bound<'py, PyAny>)>> {
+    let of_server = module.py().import("uwsgi").ok()?.getattr("applications").ok();
+    let of_module = || module.getattr("applications").ok();
+    let dict = of_server.and_then(|it| it.cast_into::<PyDict>().ok()).or_else(|| of_module()?.cast_into().ok())?;
+    let all: Option<Vec<_>> = dict.iter().map(|(point, value)| Some((text(&point)?, value))).collect();
+    all.filter(|all| !all.is_empty() && all.iter().all(|(point, _)| point.is_empty() || point.starts_with('/')))
+}
+
+fn resolve<'py>(
+    module: &Bound<'py, PyModule>,
+    shown: &str,
+    value: Bound<'py, PyAny>,
+    wanted: &Wanted<'_>,
     log: &Log,
 ) -> Result<Bound<'py, PyAny>, String> {
-    match &config.python.callable {
-        Some(callable) => find(module, shown, callable, &place(config, "callable"), log),
-        None => find(module, shown, CALLABLE, place_of_module, log),
+    match text(&value) {
+        Some(name) => find(module, shown, &name, &wanted.place, log),
+        None if value.is_callable() => Ok(value),
+        None => {
+            let (kind, place) = (trouble::kind(&value), &wanted.place);
+            Err(format!("{shown}: applications holds what is not callable: it is of type {kind}{place}"))
+        }
     }
+}
+
+fn text(value: &Bound<'_, PyAny>) -> Option<String> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return String::from_utf8(bytes.as_bytes().to_vec()).ok();
+    }
+    value.cast::<PyString>().ok().map(|text| text.to_string_lossy().into_owned())
 }
 
 /// Looks up `name`, `object.attribute` or `factory()` in the module, which people know as `shown`.

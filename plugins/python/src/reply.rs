@@ -1,5 +1,7 @@
 //! One response as WSGI sees it: the head by `start_response`, then pieces of body.
 
+use std::os::fd::{AsFd, AsRawFd};
+
 use pyo3::Borrowed;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
@@ -7,6 +9,7 @@ use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use ruwsgi_wire::BadResponse;
 use ruwsgi_worker::{Gone, Response};
 
+use crate::file_wrapper::Part;
 use crate::{ffi, trouble};
 
 /// A piece of body from this size on is written without the GIL: copying it into the kernel takes a while.
@@ -114,6 +117,82 @@ impl<'b, 'r> Reply<'b, 'r> {
         let sent = send();
         self.gone |= sent.is_err();
         Ok(sent)
+    }
+
+    /// Sends a part of a file as the whole body, or as all that is left of it. Nothing may follow: the connection sends
+    /// it while the client takes it, and no thread waits.
+    pub fn last_file(&mut self, part: Part) -> PyResult<Result<(), Gone>> {
+        self.must_be_started()?;
+        let Part { file, at, length } = part;
+        if !self.response.is_committed() {
+            self.response.length(length);
+        }
+        let sent = self.response.hand_over(file, at, length);
+        self.gone |= sent.is_err();
+        Ok(sent)
+    }
+
+    /// Sends a part of a file as a piece of the body.
+    pub fn file(&mut self, py: Python<'_>, part: &Part) -> PyResult<Result<(), Gone>> {
+        self.must_be_started()?;
+        self.response.count_switch();
+        let (mut at, mut length) = (part.at, part.length);
+        let response = &mut *self.response;
+        let sent = py.detach(|| {
+            while length > 0 {
+                let taken = response.send_file(part.file.as_fd(), at, length)?;
+                (at, length) = (at + taken, length - taken);
+                if length > 0 {
+                    response.wait_for_room()?;
+                }
+            }
+            Ok(())
+        });
+        self.gone |= sent.is_err();
+        Ok(sent)
+    }
+
+    /// Answers with a page of the server's own, if the head is not out yet.
+    pub fn page(&mut self, text: &[u8]) -> bool {
+        let response = &mut *self.response;
+        if response.is_committed() {
+            return false;
+        }
+        let head = response
+            .begin(b"500 Internal Server Error")
+            .and_then(|()| response.field(b"Content-Type", b"text/plain; charset=utf-8"));
+        response.length(text.len() as u64);
+        let mut rest = text;
+        while head.is_ok() && !rest.is_empty() {
+            match response.write(rest).and_then(|taken| response.wait_for_room().map(|()| taken)) {
+                Ok(taken) => rest = &rest[taken..],
+                Err(Gone) => self.gone = true,
+            }
+            if self.gone {
+                break;
+            }
+        }
+        head.is_ok()
+    }
+
+    /// Keeps a value for the log.
+    pub fn set_logvar(&mut self, name: &[u8], value: &[u8]) {
+        self.response.set_logvar(name, value);
+    }
+
+    /// A value that was kept for the log.
+    pub fn logvar(&self, name: &[u8]) -> Option<&[u8]> {
+        self.response.logvar(name)
+    }
+
+    /// The descriptor of the client's connection.
+    pub fn socket(&self) -> i32 {
+        self.response.socket().as_raw_fd()
+    }
+
+    /// Lets the request go on for so long and no longer; `None`: as long as any other.
+    pub fn set_deadline(&self, wait_ms: Option<u64>) {
+        self.response.set_deadline(wait_ms);
     }
 
     /// The application failed.

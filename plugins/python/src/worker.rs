@@ -1,6 +1,7 @@
 //! A worker, from its birth to its end: the engine serves, this is what comes before and after.
 
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use ruwsgi_contract::message::{FromWorker, Message};
@@ -9,8 +10,8 @@ use ruwsgi_sys::{listen, process, title};
 use ruwsgi_wire::PROTOCOLS;
 use ruwsgi_worker::{Listener, Setup};
 
-use crate::environ::Concurrency;
-use crate::load;
+use crate::api;
+use crate::mount;
 use crate::wsgi::Wsgi;
 use crate::zygote::{Failure, Zygote};
 
@@ -31,7 +32,15 @@ pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 
     if process::die_with_parent().is_err() || process::parent_id() != zygote.master {
         return 0;
     }
+    let log = zygote.log.clone();
+    if let Err(error) = api::become_worker(seat.slot, seat.seat, &channel) {
+        tracing::error!("worker {} can't be told of the master: {error}", seat.slot);
+        return 1;
+    }
+    api::post_fork(py, &log);
     let code = serve(py, zygote, channel, seat);
+    api::end_worker();
+    api::at_exit(py, &log);
     end_python(py);
     code
 }
@@ -49,17 +58,19 @@ fn end_python(py: Python<'_>) {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, listeners, mut application, .. } = zygote;
+    let Zygote { log, config, scoreboard, listeners, mut apps, .. } = zygote;
     if lazy {
-        match load::application(py, &config, &log) {
-            Ok(loaded) => application = loaded,
+        match mount::everything(py, &config, &log) {
+            Ok(loaded) => {
+                apps = Arc::new(loaded);
+                api::set_apps(&apps);
+            }
             Err(Failure { code, reason }) => {
                 let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
                 return code;
             }
         }
     }
-    let concurrency = Concurrency { threads: config.workers.threads > 1, processes: config.workers.processes > 1 };
     let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
@@ -74,7 +85,14 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         seat,
         log: log.clone(),
     };
-    let language = Wsgi { application, concurrency, slot, log };
+    let language = Wsgi {
+        apps,
+        after: api::after_request(py),
+        config: config.clone(),
+        scoreboard: scoreboard.clone(),
+        place: Seat { slot, seat },
+        log,
+    };
     match ruwsgi_worker::run(setup, &language) {
         Ok(()) => 0,
         Err(error) => {

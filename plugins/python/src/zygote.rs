@@ -4,6 +4,7 @@
 //! the channel. It has no threads of ours and never serves.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use ruwsgi_contract::message::{FromZygote, Message, ToZygote};
@@ -11,11 +12,15 @@ use ruwsgi_contract::scoreboard::Scoreboard;
 use ruwsgi_log::Log;
 use ruwsgi_options::Config;
 use ruwsgi_sys::channel::{Channel, Received};
+use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::{clock, memory, notify, process, title};
 
+use crate::api::{self, Given};
+use crate::apps::SharedApps;
 use crate::birth::{self, Born};
 use crate::load;
+use crate::mount;
 use crate::stdio;
 use crate::trouble;
 use crate::worker::{self, Seat};
@@ -24,11 +29,13 @@ use crate::worker::{self, Seat};
 pub struct Zygote {
     pub master: i32,
     pub log: Log,
-    pub config: Config,
-    pub scoreboard: Scoreboard,
+    pub config: Arc<Config>,
+    pub scoreboard: Arc<Scoreboard>,
     pub listeners: Vec<OwnedFd>,
-    /// The application; `None` when there is none, or when each worker loads its own.
-    pub application: Option<Py<PyAny>>,
+    /// The applications; none when each worker loads its own.
+    pub apps: SharedApps,
+    /// For the `uwsgi` module, which takes them.
+    module: Option<(Locks, bool)>,
 }
 
 /// The application can't be loaded: what to tell, and the exit code that asks for.
@@ -70,11 +77,12 @@ impl Zygote {
             Ok(Received::Closed | Received::Nothing) => return Ok(None),
             Err(error) => return Err(broken(&error.to_string())),
         };
-        let Some(ToZygote::Hello { master, .. }) = ToZygote::decode(&message.bytes) else {
+        let Some(ToZygote::Hello { master, reloaded, .. }) = ToZygote::decode(&message.bytes) else {
             return Err(broken("the master did not greet"));
         };
         let mut fds = message.fds.into_iter();
-        let (Some(log), Some(config), Some(scoreboard)) = (fds.next(), fds.next(), fds.next()) else {
+        let mut four = || Some([fds.next()?, fds.next()?, fds.next()?, fds.next()?]);
+        let Some([log, config, scoreboard, locks]) = four() else {
             return Err(broken("descriptors are missing"));
         };
         let io = |error: std::io::Error| broken(&error.to_string());
@@ -97,21 +105,36 @@ impl Zygote {
         let directives = ruwsgi_options::decode(&directives).map_err(|error| broken(&error.to_string()))?;
         // The master has told the notices.
         let (config, _) = Config::interpret(directives).map_err(|error| broken(&error.to_string()))?;
-        let scoreboard = Scoreboard::open(scoreboard).map_err(io)?;
-        Ok(Some(Self { master, log, config, scoreboard, listeners: fds.collect(), application: None }))
+        let (config, scoreboard) = (Arc::new(config), Arc::new(Scoreboard::open(scoreboard).map_err(io)?));
+        let module = Some((Locks::open(locks).map_err(io)?, reloaded));
+        let (listeners, apps) = (fds.collect(), SharedApps::default());
+        Ok(Some(Self { master, log, config, scoreboard, listeners, apps, module }))
     }
 
     /// Loads the application, unless the workers do, and makes the heap ready to be shared.
     fn load(mut self, py: Python<'_>) -> Result<Self, Failure> {
         stdio::buffer_lines(py);
         load::add_paths(py, &self.config, &self.log);
+        load::set_arguments(py, &self.config, &self.log);
+        self.install_module(py)?;
         if !self.loads_lazily() {
-            self.application = load::application(py, &self.config, &self.log)?;
+            self.apps = Arc::new(mount::everything(py, &self.config, &self.log)?);
+            api::set_apps(&self.apps);
         }
         if let Err(error) = freeze(py) {
             trouble::tell(py, &self.log, &error);
         }
         Ok(self)
+    }
+
+    fn install_module(&mut self, py: Python<'_>) -> Result<(), Failure> {
+        let Some((locks, reloaded)) = self.module.take() else { return Ok(()) };
+        let Self { master, log, config, scoreboard, listeners, .. } = self;
+        let given = Given { log, config, scoreboard, locks, master: *master, reloaded, listeners };
+        api::install(py, given).map_err(|error| {
+            trouble::tell(py, &self.log, &error);
+            Failure { code: 1, reason: format!("the uwsgi module can't be made: {error}") }
+        })
     }
 
     /// Each worker loads the application.
@@ -134,14 +157,16 @@ impl Zygote {
                 tracing::warn!("the master sent a message that this zygote does not know");
                 continue;
             };
-            if std::mem::take(&mut first)
-                && let Err(error) = warn_of_threads(py)
-            {
-                trouble::tell(py, &self.log, &error);
-            }
             let worker = Channel::from_fd(worker);
             match birth::fork(py, &worker) {
-                Ok(Born::Zygote) => {}
+                Ok(Born::Zygote { threads }) => {
+                    if std::mem::take(&mut first)
+                        && threads > 1
+                        && let Err(error) = warn_of_threads(py)
+                    {
+                        trouble::tell(py, &self.log, &error);
+                    }
+                }
                 Ok(Born::Worker) => {
                     drop(channel);
                     self.log.forget();
@@ -170,9 +195,6 @@ fn freeze(py: Python<'_>) -> PyResult<()> {
 
 /// Threads that the application started while it was loaded stay behind in the zygote.
 fn warn_of_threads(py: Python<'_>) -> PyResult<()> {
-    if process::thread_count() <= 1 {
-        return Ok(());
-    }
     let mut names = Vec::new();
     for thread in py.import("threading")?.call_method0("enumerate")?.try_iter()? {
         let name = thread?.getattr("name")?.to_string();
@@ -180,7 +202,12 @@ fn warn_of_threads(py: Python<'_>) -> PyResult<()> {
             names.push(name);
         }
     }
-    let names = if names.is_empty() { "not Python's".to_owned() } else { names.join(", ") };
+    if names.is_empty() {
+        // Libraries that have threads of their own mostly know of forks (ddtrace, OpenBLAS).
+        tracing::info!("a library has threads in the zygote: workers have them if it starts them again after a fork");
+        return Ok(());
+    }
+    let names = names.join(", ");
     tracing::warn!(
         "threads that were started while the application was loaded ({names}) do not exist in the workers: \
          start them after the fork (os.register_at_fork) or set lazy-apps"

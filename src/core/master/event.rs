@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ruwsgi_contract::message::Recycle;
+use ruwsgi_contract::message::{Recycle, Wish};
 use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
@@ -58,6 +58,8 @@ pub(crate) enum Event {
     Ready { who: Who, after_ms: u64 },
     /// A worker would like to be replaced.
     Leaving { who: Who, why: Recycle },
+    /// The application of a worker asks for something.
+    Asked { who: Who, wish: Wish },
     /// A worker died unasked.
     Died { who: Who, end: End, lived_ms: u64, reason: Option<String>, next: Next },
     /// A worker was never born.
@@ -158,6 +160,8 @@ impl Event {
                 };
                 write!(f, "{who} {why}: to be replaced")
             }
+            Self::Asked { who, wish: Wish::Reload } => write!(f, "{who}: the application asks for a reload"),
+            Self::Asked { who, wish: Wish::Stop } => write!(f, "{who}: the application asks for a stop"),
             Self::Died { who, end, lived_ms, reason, next } => {
                 write!(f, "{who} {end} after {}", Time(*lived_ms))?;
                 if let Some(reason) = reason {

@@ -1,16 +1,18 @@
 //! Hosting a zygote: the user's own interpreter, executed with our extension module and one end of a channel.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use ruwsgi_contract::BUILD;
 use ruwsgi_contract::message::{Message, ToZygote};
-use ruwsgi_contract::scoreboard::Scoreboard;
+use ruwsgi_contract::scoreboard::{Scoreboard, Status};
 use ruwsgi_options::{Config, encode};
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::exec::{self, Program};
-use ruwsgi_sys::{memory, process};
+use ruwsgi_sys::lock::Locks;
+use ruwsgi_sys::{clock, memory, process};
 
 use super::order::Settings;
 use crate::listeners::Bound;
@@ -33,6 +35,42 @@ pub(super) struct Hosted {
     pub python: String,
     /// Closed: the zygote ends.
     pub zygote: Option<Channel>,
+    /// Somebody asked for a reload since the instance was started.
+    pub reloaded: bool,
+    /// The past of each slot.
+    pasts: BTreeMap<u32, Past>,
+}
+
+/// What the workers of a slot were before, which only the master knows.
+#[derive(Clone, Copy, Debug, Default)]
+struct Past {
+    /// How often it was filled.
+    spawns: u64,
+    /// What those of its workers that are gone have answered.
+    requests: u64,
+}
+
+impl Hosted {
+    /// Makes a seat ready for a worker of `slot` that is about to be born.
+    pub(super) fn seat(&mut self, slot: u32, seat: u32) {
+        let past = self.pasts.entry(slot).or_default();
+        let seat = self.scoreboard.seat(seat as usize);
+        seat.clear();
+        seat.set_before(past.requests);
+        seat.assign(slot, clock::unix_seconds().unsigned_abs(), past.spawns);
+        past.spawns += 1;
+    }
+
+    /// The worker of `slot` is gone from its seat.
+    pub(super) fn vacate(&mut self, slot: u32, seat: u32) {
+        let past = self.pasts.entry(slot).or_default();
+        let gone = self.scoreboard.seat(seat as usize);
+        past.requests = past.requests.wrapping_add(gone.requests());
+        gone.set_status(Status::Gone);
+        if let Some((successor, _)) = self.scoreboard.occupant(slot) {
+            successor.set_before(past.requests);
+        }
+    }
 }
 
 /// What every zygote of the instance gets.
@@ -40,13 +78,15 @@ pub(super) struct Ground {
     pub env: Vec<(OsString, OsString)>,
     pub module: Module,
     pub log: OwnedFd,
+    /// For the applications of all generations: old and new workers exclude each other.
+    pub locks: Locks,
 }
 
 impl Ground {
     /// Starts a zygote; its pid and what the master keeps of it.
     pub(super) fn start(
         &self,
-        generation: u32,
+        (generation, reloaded): (u32, bool),
         config: Rc<Config>,
         listeners: Vec<Rc<Bound>>,
     ) -> Result<(i32, Hosted), String> {
@@ -58,8 +98,9 @@ impl Ground {
         let directives = memory::sealed_file(&encode(&config.directives)).map_err(failed)?;
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         ours.identify().map_err(failed)?;
-        let hello = ToZygote::Hello { master: process::id(), generation };
-        let mut fds: Vec<BorrowedFd<'_>> = vec![self.log.as_fd(), directives.as_fd(), scoreboard.file()];
+        let hello = ToZygote::Hello { master: process::id(), generation, reloaded };
+        let mut fds: Vec<BorrowedFd<'_>> =
+            vec![self.log.as_fd(), directives.as_fd(), scoreboard.file(), self.locks.file()];
         fds.extend(listeners.iter().map(|bound| bound.as_fd()));
         ours.send(&hello.encode(), &fds).map_err(failed)?;
         let number = |fd: BorrowedFd<'_>| fd.as_raw_fd();
@@ -78,7 +119,8 @@ impl Ground {
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
-        Ok((pid, Hosted { config, listeners, scoreboard, python, zygote: Some(ours) }))
+        let zygote = Some(ours);
+        Ok((pid, Hosted { config, listeners, scoreboard, python, zygote, reloaded, pasts: BTreeMap::new() }))
     }
 }
 
@@ -97,6 +139,11 @@ pub(super) fn settings(config: &Config) -> Settings {
         term_reloads: workers.die_on_term == Some(false),
         exit_on_reload: workers.exit_on_reload,
     }
+}
+
+/// How many locks the applications share: one that is always there, and those that `locks` adds, as in uWSGI.
+pub(super) fn locks(config: &Config) -> usize {
+    1 + config.workers.locks as usize
 }
 
 fn processes(config: &Config) -> u32 {

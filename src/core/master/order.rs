@@ -170,6 +170,11 @@ pub(crate) enum Order {
         /// Whom.
         pid: i32,
     },
+    /// Do what this signal would do.
+    Raise {
+        /// Which.
+        signal: Signal,
+    },
     /// Close the channel of a zygote: it ends.
     Retire {
         /// Whose.

@@ -18,7 +18,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 
-use ruwsgi_contract::message::{FromWorker, FromZygote};
+use ruwsgi_contract::message::{FromWorker, FromZygote, Wish};
 use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
@@ -120,7 +120,8 @@ impl Plan {
 
     /// Somebody must look for requests that are past their deadline, once a second.
     pub(crate) fn watches(&self) -> bool {
-        self.workers.values().any(|worker| worker.up_ms.is_some() && self.settings_of(worker.generation).deadlines)
+        let has_deadlines = |worker: &Worker| worker.deadlines || self.settings_of(worker.generation).deadlines;
+        self.workers.values().any(|worker| worker.up_ms.is_some() && has_deadlines(worker))
     }
 
     /// The settings that signals go by.
@@ -329,6 +330,16 @@ impl Plan {
                     self.tell(Event::Leaving { who, why });
                 }
             }
+            FromWorker::Asks(wish) => {
+                let who = worker.who();
+                let signal = match wish {
+                    Wish::Reload => Signal::Hup,
+                    Wish::Stop => Signal::Quit,
+                };
+                self.tell(Event::Asked { who, wish });
+                self.orders.push(Order::Raise { signal });
+            }
+            FromWorker::Deadlines => worker.deadlines = true,
             FromWorker::Failed { code, reason } => worker.failure = Some((code, reason)),
         }
     }

@@ -10,14 +10,16 @@ use crate::start::change_folder;
 use crate::{Place, why};
 
 /// An option's value.
-type Value = fn(&Config) -> Option<&str>;
+type Value = fn(&Config) -> Option<String>;
 
-/// What a reload can't change: the privileges are gone, and the pidfile was written with them.
-const FIXED: [(&str, Value); 4] = [
-    ("uid", |config| config.process.uid.as_deref()),
-    ("gid", |config| config.process.gid.as_deref()),
-    ("pidfile", |config| config.process.pidfile.as_deref()),
-    ("chown-socket", |config| config.sockets.chown_socket.as_deref()),
+/// What a reload can't change: the privileges are gone, the pidfile was written with them, and the workers of both
+/// generations share the locks.
+const FIXED: [(&str, Value); 5] = [
+    ("uid", |config| config.process.uid.clone()),
+    ("gid", |config| config.process.gid.clone()),
+    ("pidfile", |config| config.process.pidfile.clone()),
+    ("locks", |config| Some(config.workers.locks.to_string())),
+    ("chown-socket", |config| config.sockets.chown_socket.clone()),
 ];
 
 /// Reads the configuration again and binds what is new in it. Nothing has changed where this fails.
@@ -59,7 +61,8 @@ fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Re
 fn needs_restart(now: &Config, new: &Config) -> Option<String> {
     let changed = FIXED.iter().find(|(_, value)| value(now) != value(new));
     changed.map(|(option, value)| {
-        let (now, then) = (value(now).unwrap_or("(not set)"), value(new).unwrap_or("(not set)"));
+        let shown = |config| value(config).unwrap_or_else(|| "(not set)".to_owned());
+        let (now, then) = (shown(now), shown(new));
         format!("{option}: from {now} to {then}: restart needed{}", Place(new, option))
     })
 }
@@ -82,5 +85,7 @@ mod tests {
         assert_eq!(refusal, "uid: from www to app: restart needed (app.ini:7)");
         assert_eq!(needs_restart(&www, &config("gid", "x")).unwrap(), "uid: from www to (not set): restart needed");
         assert_eq!(needs_restart(&config("processes", "2"), &config("processes", "3")), None);
+        let refusal = needs_restart(&config("locks", "2"), &config("locks", "3")).unwrap();
+        assert_eq!(refusal, "locks: from 2 to 3: restart needed (app.ini:7)");
     }
 }

@@ -12,11 +12,12 @@ use mio::{Events, Interest, Poll, Token};
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
 use ruwsgi_options::{Config, Source};
 use ruwsgi_sys::channel::{self, Channel, Received};
+use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, reap};
 
 use super::event::{Event, Level};
-use super::host::{Ground, Hosted, settings};
+use super::host::{Ground, Hosted, locks, settings};
 use super::order::{How, Input, Order, Signal};
 use super::plan::Plan;
 use super::reload::reload;
@@ -55,6 +56,7 @@ pub(crate) struct Master {
 /// What the master holds of a worker.
 struct Line {
     generation: u32,
+    slot: u32,
     seat: u32,
     draining: bool,
     /// `None`: the worker holds its end no longer.
@@ -67,7 +69,8 @@ impl Master {
         let poll = Poll::new().map_err(failed)?;
         let signals = first.signals;
         watch(&poll, &signals).map_err(failed)?;
-        let ground = Ground { env: first.source.env.clone(), module: first.module, log: first.log };
+        let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
+        let ground = Ground { env: first.source.env.clone(), module: first.module, log: first.log, locks };
         Ok(Self {
             plan: Plan::new(settings(&first.config)),
             poll,
@@ -220,6 +223,7 @@ impl Master {
                 self.tell_worker(worker, ToWorker::Drain { mercy_ms, last });
                 None
             }
+            Order::Raise { signal } => Some(Input::Signal { signal, in_flight: self.in_flight() }),
             Order::Kill { pid } => signal_child(pid, signal::kill),
             Order::Terminate { pid } => signal_child(pid, signal::terminate),
             Order::Retire { generation } => {
@@ -228,7 +232,12 @@ impl Master {
                 None
             }
             Order::Close { worker } => {
-                close(&self.poll, self.workers.remove(&worker).and_then(|line| line.channel));
+                if let Some(line) = self.workers.remove(&worker) {
+                    if let Some(hosted) = self.generations.get_mut(&line.generation) {
+                        hosted.vacate(line.slot, line.seat);
+                    }
+                    close(&self.poll, line.channel);
+                }
                 None
             }
             Order::Forget { generation } => {
@@ -249,7 +258,12 @@ impl Master {
     fn begin(&mut self, generation: u32, how: How) -> Input {
         let begun = self.ground_for(how).and_then(|(config, listeners)| {
             let settings = settings(&config);
-            let (zygote, hosted) = self.ground.start(generation, config, listeners)?;
+            let reloaded = match how {
+                How::Start => false,
+                How::Reload => true,
+                How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
+            };
+            let (zygote, hosted) = self.ground.start((generation, reloaded), config, listeners)?;
             Ok((zygote, hosted, settings))
         });
         match begun {
@@ -293,15 +307,15 @@ impl Master {
             }
         };
         let lost = channel.is_none().then_some(Input::WorkerClosed { worker });
-        self.workers.insert(worker, Line { generation, seat, draining: false, channel });
+        self.workers.insert(worker, Line { generation, slot, seat, draining: false, channel });
         lost
     }
 
-    fn send_spawn(&self, generation: u32, worker: u64, slot: u32, seat: u32) -> io::Result<Channel> {
+    fn send_spawn(&mut self, generation: u32, worker: u64, slot: u32, seat: u32) -> io::Result<Channel> {
         let gone = || io::Error::from(io::ErrorKind::NotConnected);
-        let hosted = self.generations.get(&generation).ok_or_else(gone)?;
+        let hosted = self.generations.get_mut(&generation).ok_or_else(gone)?;
+        hosted.seat(slot, seat);
         let zygote = hosted.zygote.as_ref().ok_or_else(gone)?;
-        hosted.scoreboard.seat(seat as usize).clear();
         let (ours, theirs) = Channel::pair()?;
         ours.identify()?;
         watch(&self.poll, &ours)?;

@@ -39,6 +39,5 @@ pub const TOPICS: &[Topic] = &[
     exposes("this library is not loaded", "dlopen="),
     degrades("nothing is printed", "print= iprint="),
     degrades("no plugin is loaded from there", "plugins-dir= plugin-dir="),
-    degrades("nobody is told of this mode", "mode="),
     harmless("plugins are built in", "autoload"),
 ];

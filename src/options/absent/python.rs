@@ -10,7 +10,7 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "this module is not imported",
         "\
-         import= pyimport= py-import= python-import= shared-import= shared-pyimport= shared-py-import= \
+         shared-import= shared-pyimport= shared-py-import= \
          shared-python-import= early-pyimport= early-python-import=",
     ),
     exposes("this name means another module", "pymodule-alias= post-pymodule-alias="),
@@ -22,8 +22,8 @@ pub const TOPICS: &[Topic] = &[
         "py-auto-reload= py-autoreload= python-auto-reload= python-autoreload= py-auto-reload-ignore=",
     ),
     degrades(
-        "sys.argv and sys.executable are those of the interpreter",
-        "py-programname= py-program-name= pyargv= py-executable= py-sys-executable=",
+        "sys.executable is that of the interpreter",
+        "py-programname= py-program-name= py-executable= py-sys-executable=",
     ),
     degrades("the interpreter starts as it always does", "optimize=,O no-site"),
     degrades("there is no spooler", "spooler-import= spooler-pyimport= spooler-py-import= spooler-python-import="),
@@ -36,6 +36,5 @@ pub const TOPICS: &[Topic] = &[
     harmless("every request has an environ of its own", "wsgi-env-behaviour= wsgi-env-behavior="),
     harmless("PEP 3333 is always followed", "wsgi-strict"),
     harmless("chunked bodies are always there to read", "wsgi-manage-chunked-input"),
-    harmless("the hooks of Python always run around a fork", "py-call-osafterfork py-call-uwsgi-fork-hooks"),
     harmless("the interpreter is there before the workers are", "early-python"),
 ];

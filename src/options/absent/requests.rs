@@ -20,9 +20,8 @@ pub const TOPICS: &[Topic] = &[
          response-route-label= response-route-if= response-route-if-not= response-route-run=",
     ),
     exposes("nobody is asked for a password", "pam= pam-user="),
-    exposes("this application is not loaded", "mount= worker-mount="),
+    exposes("this application is not loaded", "worker-mount="),
     exposes("the requests of all hosts go to one application", "vhost vhost-host"),
-    exposes("the application answers what no mount matches", "no-default-app"),
     exposes("applications that requests name are not loaded", "dynamic-apps"),
     exposes("these files are not served", "check-static-docroot"),
     exposes(
@@ -41,7 +40,7 @@ pub const TOPICS: &[Topic] = &[
     degrades("files are sent by this server itself", "file-serve-mode= fileserve-mode="),
     degrades("large files are sent by sendfile(2)", "disable-sendfile"),
     harmless("a path is found by one system call", "static-cache-paths= static-cache-paths-name="),
-    degrades("SCRIPT_NAME stays what the front end says", "manage-script-name ignore-script-name"),
+    degrades("SCRIPT_NAME stays what the front end says", "ignore-script-name"),
     degrades("no progress is written", "upload-progress="),
     degrades("the page is the built-in one", "error-page-403= error-page-404= error-page-500="),
     degrades(
@@ -49,7 +48,7 @@ pub const TOPICS: &[Topic] = &[
         "websockets-ping-freq= websocket-ping-freq= websockets-pong-tolerance= websocket-pong-tolerance=",
     ),
     degrades("socket-timeout counts", "chunked-input-timeout="),
-    degrades("the client gets a plain 500", "catch-exceptions exception-handler="),
+    degrades("the client gets a plain 500", "exception-handler="),
     degrades(
         "a client that is gone is an exception of the application",
         "write-errors-tolerance= write-errors-exception-only disable-write-exception",

@@ -78,7 +78,7 @@ pub const TOPICS: &[Topic] = &[
     degrades(
         "there is no such thing to share: calls of the application to it fail",
         "\
-         locks= lock-engine= ftok= persistent-ipcsem sharedarea=,A queue= queue-blocksize= queue-store= \
+         lock-engine= ftok= persistent-ipcsem sharedarea=,A queue= queue-blocksize= queue-store= \
          queue-store-sync= py-sharedarea=",
     ),
     degrades("responses come from the application, not from the cache", "check-cache?"),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ruwsgi_contract::message::{FromWorker, FromZygote, Recycle};
+use ruwsgi_contract::message::{FromWorker, FromZygote, Recycle, Wish};
 use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
@@ -243,6 +243,7 @@ impl World {
             1 => self.soon(20_000, Happening::Of(pid, Act::Dies(End::Exited(1)))),
             2 => self.soon(3_000, Happening::Of(pid, Act::Dies(End::Killed(9)))),
             3 => self.soon(9_000, Happening::Of(pid, Act::Tells(FromWorker::Recycle(Recycle::MaxRequests)))),
+            5 => self.soon(900, Happening::Of(pid, Act::Tells(FromWorker::Deadlines))),
             4 if self.random.one_in(8) => self.soon(9_000, Happening::Input(Input::WorkerClosed { worker })),
             _ => {}
         }
@@ -282,6 +283,7 @@ impl World {
                 let limit = if self.wild { u64::from(mercy_ms) * 2 } else { 50 };
                 self.soon(limit, Happening::Of(pid, Act::Dies(End::Exited(0))));
             }
+            Order::Raise { signal } => self.feed(Input::Signal { signal, in_flight: 0 }),
             Order::Kill { pid } => {
                 let real = self.processes.contains_key(&pid);
                 assert!(real || self.bogus.contains(&pid), "pid {pid} is reaped, and is to be killed");
@@ -451,6 +453,24 @@ fn two_hundred_hups_in_a_second_are_at_most_two_reloads() {
         let reloads = world.begun.iter().filter(|(_, how)| *how == How::Reload).count();
         assert!((1..=2).contains(&reloads), "seed {seed}: {:?}", world.begun);
     }
+}
+
+#[test]
+fn a_worker_may_ask_for_a_reload_and_nobody_else() {
+    let mut world = started(1, 2);
+    let pid = |world: &World| {
+        let worker = |(pid, process): (&i32, &Process)| matches!(process.kind, Kind::Worker(_)).then_some(*pid);
+        world.processes.iter().find_map(worker).expect("a worker")
+    };
+    let (asker, asks) = (pid(&world), FromWorker::Asks(Wish::Reload));
+    let Kind::Worker(worker) = world.processes[&asker].kind else { panic!("no worker") };
+    world.feed(Input::Worker { worker, sender: asker + 1, said: asks.clone() });
+    world.play(20_000);
+    assert_eq!(world.begun.len(), 1, "{:?}", world.begun);
+    world.happen(Happening::Of(asker, Act::Tells(asks)));
+    world.play(40_000);
+    assert_eq!(world.begun.last().map(|(_, how)| *how), Some(How::Reload));
+    world.check_served(2);
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct Worker {
     pub state: State,
     pub asked_ms: u64,
     pub up_ms: Option<u64>,
+    /// Its application sets deadlines of its own.
+    pub deadlines: bool,
     /// It would like to be replaced.
     pub leaving: Option<Recycle>,
     /// Its channel is closed since then.
@@ -53,6 +55,7 @@ impl Worker {
             state: State::Starting,
             asked_ms: now_ms,
             up_ms: None,
+            deadlines: false,
             leaving: None,
             deaf_ms: None,
             failure: None,
