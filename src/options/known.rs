@@ -140,7 +140,6 @@ mod tests {
             "http-to",
             "cron",
             "reload",
-            "show-config",
             "pam",
             "allowed-modifiers",
             "test",

@@ -121,11 +121,14 @@ pub fn loopback(port: u16) -> SocketAddr {
     (Ipv4Addr::new(127, second, third, call as u8), port).into()
 }
 
-/// Copies a folder with everything in it.
+/// Copies a folder, but not what somebody who tried an example has left in it.
 pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap_or_else(|error| panic!("{}: {error}", from.display())) {
         let entry = entry.unwrap();
+        if [".venv", "__pycache__", "data", "public"].iter().any(|left| entry.file_name() == *left) {
+            continue;
+        }
         let target = to.join(entry.file_name());
         match entry.file_type().unwrap().is_dir() {
             true => copy(&entry.path(), &target),
