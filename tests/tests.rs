@@ -9,6 +9,7 @@ mod harness;
 
 mod bad_input;
 mod conformance;
+mod docs;
 mod examples;
 mod hello;
 mod http;
