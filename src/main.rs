@@ -19,7 +19,12 @@ fn run() -> u8 {
     };
     log.subscribe();
     match load(&source) {
-        Ok(Request::Run(loaded)) => ruwsgi_core::run(source, loaded, &log),
+        Ok(Request::Run(loaded)) => {
+            if loaded.config.control.show_config {
+                loaded.config.lines().for_each(|line| log.say(format!("{line}\n").as_bytes()));
+            }
+            ruwsgi_core::run(source, loaded, &log)
+        }
         Ok(Request::Help(text) | Request::Version(text)) => {
             // Whoever reads only the first lines (`| head`) has what he wants.
             let _ = writeln!(io::stdout(), "{}", text.trim_end());

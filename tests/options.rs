@@ -232,3 +232,21 @@ fn an_application_is_loaded_once() {
     server.get("/").ok();
     assert_eq!(server.log.text().matches("loading\n").count(), 1);
 }
+
+#[test]
+fn the_configuration_can_be_shown() {
+    let site = site().ini("greeting = hello\nhttp-socket = 127.0.0.1:0\nwsgi-file = %d/app.py\nenv = G=%(greeting)");
+    site.write_ini();
+    let file = format!("{}//app.py", site.dir().display());
+    let server = site.launch_with(["--show-config", "--ini", "uwsgi.ini"]);
+    server.wait_for_workers(1);
+    let log = server.stop().log;
+    let shown: Vec<_> = log.lines().skip_while(|line| !line.starts_with(";ruwsgi instance")).collect();
+    let wanted = ["show-config = true", "ini = uwsgi.ini", "greeting = hello", "env = G=hello"];
+    assert_eq!(shown[1], "[uwsgi]");
+    assert!(wanted.iter().all(|line| shown.contains(line)), "{log}");
+    assert!(
+        shown.contains(&format!("wsgi-file = {file}").as_str()) && shown.contains(&";end of configuration"),
+        "{log}"
+    );
+}

@@ -10,6 +10,8 @@ mod harness;
 mod api;
 mod bad_input;
 mod conformance;
+mod docs;
+mod examples;
 mod file_wrapper;
 mod hello;
 mod http;

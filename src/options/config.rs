@@ -54,6 +54,18 @@ impl Config {
         Ok((config, notices))
     }
 
+    /// All that was said as one file, with placeholders filled in: what `show-config` writes, line by line.
+    pub fn lines(&self) -> impl Iterator<Item = String> {
+        let said = self.directives.iter().map(|Directive { name, value, .. }| match value {
+            Some(value) => format!("{name} = {value}"),
+            // uWSGI writes a flag of the command line that way, too.
+            None => format!("{name} = true"),
+        });
+        let [title, section, end] =
+            [";ruwsgi instance configuration", "[uwsgi]", ";end of configuration"].map(str::to_owned);
+        [title, section].into_iter().chain(said).chain([end])
+    }
+
     /// Where an option was said, by any of its names; the last time counts.
     pub fn origin(&self, option: &str) -> Option<&Origin> {
         let alone = [option];

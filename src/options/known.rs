@@ -31,16 +31,19 @@ pub struct Absent {
 }
 
 /// All names that do nothing here.
-pub static ABSENT: LazyLock<Vec<Absent>> = LazyLock::new(|| {
-    let topics = absent::TOPICS.iter().flat_map(|file| file.iter());
-    topics.flat_map(|topic| topic.names.split_ascii_whitespace().map(move |word| absent(topic, word))).collect()
-});
+pub static ABSENT: LazyLock<Vec<Absent>> =
+    LazyLock::new(|| absent::TOPICS.iter().flat_map(|file| file.iter()).flat_map(of_topic).collect());
 
 static INDEX: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(|| {
     let works = table::ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, Known::Works)));
     let absent = ABSENT.iter().map(|absent| (absent.name, Known::Absent(absent.topic)));
     works.chain(absent).collect()
 });
+
+/// The names of a topic.
+pub fn of_topic(topic: &'static Topic) -> impl Iterator<Item = Absent> {
+    topic.names.split_ascii_whitespace().map(move |word| absent(topic, word))
+}
 
 fn absent(topic: &'static Topic, word: &'static str) -> Absent {
     let (name, short) = match word.split_once(',') {
@@ -140,7 +143,6 @@ mod tests {
             "http-to",
             "cron",
             "reload",
-            "show-config",
             "pam",
             "allowed-modifiers",
             "test",

@@ -19,6 +19,8 @@ mod absent;
 #[cfg(feature = "argv")]
 mod argv;
 mod config;
+#[cfg(feature = "argv")]
+mod differences;
 mod directive;
 #[cfg(feature = "argv")]
 mod expand;
@@ -26,6 +28,8 @@ mod expand;
 mod file;
 #[cfg(feature = "argv")]
 mod gather;
+#[cfg(feature = "argv")]
+mod guide;
 #[cfg(feature = "argv")]
 mod ini;
 #[cfg(feature = "argv")]
@@ -47,6 +51,8 @@ mod source;
 mod table;
 
 pub use directive::{Directive, Origin, decode, encode};
+#[cfg(feature = "argv")]
+pub use guide::migrating;
 #[cfg(feature = "argv")]
 pub use load::{Loaded, Request, load};
 pub use report::{Error, Notice};

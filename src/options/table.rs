@@ -323,6 +323,8 @@ options! {
         ["set-placeholder", "set-ph"] => set_placeholder: Texts as "NAME=VALUE";
         /// unknown options, odd values and options that are not built yet are errors
         ["strict"] => strict: Flag;
+        /// say the configuration as one file in the log, then start
+        ["show-config"] => show_config: Flag;
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";
         /// print this

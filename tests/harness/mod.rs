@@ -1,6 +1,7 @@
 //! What every test uses: a [`Site`] (a folder with an application and a configuration), the [`Server`] that it starts,
 //! [`client::Client`] to talk to it, [`process::Process`] to look at what runs. It never waits without a deadline.
 
+pub mod apps;
 pub mod client;
 mod load;
 pub mod log;

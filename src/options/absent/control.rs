@@ -25,7 +25,7 @@ pub const TOPICS: &[Topic] = &[
         "\
          get= extract= imperial-monitor-list imperial-monitors-list print-sym= print-symbol= logger-list \
          loggers-list alarm-list alarms-list cheaper-algo-list cheaper-algos-list cheaper-list router-list \
-         routers-list clock-list clocks-list loop-list loops-list plugins-list plugin-list dump-options show-config \
+         routers-list clock-list clocks-list loop-list loops-list plugins-list plugin-list dump-options \
          binary-append-data= cflags dot-h config-py ldap-schema ldap-schema-ldif php-dump-config perl-version \
          test=,J python-version zabbix-template?",
     ),

@@ -1,0 +1,186 @@
+//! Where an existing configuration gets something else here than from uWSGI 2.0, on purpose, and the option that brings
+//! the old way back. Read by `guide`; nothing acts on it.
+
+/// A difference.
+pub struct Difference {
+    /// What it is about.
+    pub subject: &'static str,
+    /// What uWSGI does.
+    pub uwsgi: &'static str,
+    /// What this server does.
+    pub here: &'static str,
+    /// The line that brings uWSGI's way back; empty where nothing does.
+    pub back: &'static str,
+}
+
+const fn differs(subject: &'static str, uwsgi: &'static str, here: &'static str, back: &'static str) -> Difference {
+    Difference { subject, uwsgi, here, back }
+}
+
+/// How processes start, stop and reload.
+const LIFE: &[Difference] = &[
+    differs(
+        "`SIGTERM`",
+        "a reload that kills requests",
+        "a graceful stop: requests in flight are finished, 60 s at most (`worker-reload-mercy`)",
+        "die-on-term = false",
+    ),
+    differs(
+        "`SIGINT`, `SIGQUIT`",
+        "both stop at once",
+        "`SIGINT` stops gracefully, a second one at once; `SIGQUIT` at once",
+        "",
+    ),
+    differs(
+        "`SIGHUP`",
+        "all workers stop, the server starts again; a broken file ends it",
+        "new workers beside the old ones, one by one; a broken file or application leaves the old ones serving",
+        "",
+    ),
+    differs(
+        "an application that does not load",
+        "the server starts and answers 500",
+        "exit code 22; at a reload the old code goes on",
+        "need-app = false",
+    ),
+    differs("the master", "only with `master`", "always there", ""),
+    differs("interpreters", "one for each application", "one for each process", ""),
+    differs("threads of the application", "stand still between requests without `enable-threads`", "always run", ""),
+    differs("`sys.executable`", "the server", "the interpreter of the virtual environment", ""),
+    differs(
+        "memory sized by the limit of open files",
+        "gigabytes where the limit is very high",
+        "nothing is sized by it",
+        "",
+    ),
+];
+
+/// Sockets and connections.
+const SOCKETS: &[Difference] = &[
+    differs("`http = :8080`", "a router process in front of the workers", "the workers themselves answer", ""),
+    differs(
+        "`http-socket`",
+        "a connection for each request",
+        "connections are kept, 75 s without a request",
+        "http-keepalive = 0",
+    ),
+    differs(
+        "`listen`",
+        "100; more than the system allows ends the start",
+        "1024; lowered to what the system allows, with a warning where more was asked for",
+        "listen = 100",
+    ),
+    differs(
+        "unix sockets",
+        "the mode comes from the umask; a socket that is there is replaced",
+        "0660 (an `umask` that is set counts); the live socket of another server is never taken over",
+        "chmod-socket = 755",
+    ),
+    differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
+];
+
+/// Requests.
+const REQUESTS: &[Difference] = &[
+    differs(
+        "request heads",
+        "up to 4 KiB, 64 KiB at most; larger ones close the connection",
+        "up to 32 KiB, or what is set; above it 431 or 414, and the log names the option",
+        "buffer-size = 4096",
+    ),
+    differs("malformed and slow requests over HTTP", "the connection is closed", "400, 408 and the like", ""),
+    differs(
+        "chunked request bodies",
+        "only through `uwsgi.chunked_read()`",
+        "`wsgi.input` streams them and `wsgi.input_terminated` is set",
+        "",
+    ),
+    differs(
+        "the scheme in `X-Forwarded-Proto` and `X-Forwarded-SSL`",
+        "believed from anybody",
+        "believed from unix sockets, loopback, private networks and `trusted-proxies`",
+        "trusted-proxies = *",
+    ),
+    differs(
+        "header names with `_` over HTTP",
+        "the same variable as with `-`",
+        "dropped; the first of each name is told",
+        "underscore-headers = true",
+    ),
+    differs("the header `Proxy`", "becomes `HTTP_PROXY`", "dropped", ""),
+    differs(
+        "`UWSGI_FILE`, `UWSGI_SCRIPT`, `UWSGI_MODULE` and the like in a request",
+        "load what they name: whoever reaches the socket runs code",
+        "mean nothing",
+        "",
+    ),
+];
+
+/// Responses.
+const RESPONSES: &[Difference] = &[
+    differs(
+        "header fields that the server adds",
+        "none",
+        "over HTTP `Date`, and `Connection` and `Transfer-Encoding` where they are needed; none over the uwsgi protocol",
+        "",
+    ),
+    differs("an exception before any output", "the connection is closed without a byte", "500", ""),
+    differs("a body above its `Content-Length`; a body with HEAD, 204 and 304", "sent as it is", "cut", ""),
+    differs("CR, LF and NUL in the status or in fields", "sent as they are", "an exception in the application", ""),
+    differs("a client that is gone while it is written to", "an `OSError` in the log for each", "no line", ""),
+];
+
+/// How the configuration is read.
+const CONFIGURATION: &[Difference] = &[
+    differs(
+        "values that are not what the option wants, such as `max-requests = 1000 ; a note`",
+        "read as far as they make sense, silently",
+        "read the same way, with a warning that says as what; `strict` makes it an error",
+        "",
+    ),
+    differs(
+        "options that nobody knows",
+        "accepted, silently",
+        "accepted where a placeholder uses them; a warning with a suggestion otherwise; `strict` makes it an error",
+        "",
+    ),
+    differs(
+        "options that are not built here",
+        "-",
+        "a warning that says what follows; the server does not start where leaving the option out would open or change \
+         something",
+        "allow-missing = NAME",
+    ),
+];
+
+/// All differences, under their headings.
+pub const DIFFERENCES: &[(&str, &[Difference])] = &[
+    ("Start, stop, reload", LIFE),
+    ("Sockets and connections", SOCKETS),
+    ("Requests", REQUESTS),
+    ("Responses", RESPONSES),
+    ("Configuration", CONFIGURATION),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::row;
+
+    #[test]
+    fn what_brings_the_old_way_back_works() {
+        for difference in DIFFERENCES.iter().flat_map(|(_, differences)| differences.iter()) {
+            let option = difference.back.split(" = ").next().unwrap_or_default();
+            assert!(option.is_empty() || row(option).is_some(), "{option} is no option that works");
+        }
+    }
+
+    #[test]
+    fn a_cell_is_one_clause_without_bars() {
+        for row in DIFFERENCES.iter().flat_map(|(_, differences)| differences.iter()) {
+            for text in [row.subject, row.uwsgi, row.here, row.back] {
+                assert!(!text.contains(['|', '\n']) && !text.ends_with('.') && !text.contains("  "), "{text}");
+            }
+            assert!(!row.subject.is_empty() && !row.uwsgi.is_empty() && !row.here.is_empty(), "{}", row.subject);
+        }
+    }
+}
