@@ -284,6 +284,8 @@ impl Client {
                 got > 0
             }
             Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => false,
+            // A read with a time-out is never restarted: signal(7).
+            Err(error) if error.kind() == ErrorKind::Interrupted => true,
             Err(error) => {
                 let have = String::from_utf8_lossy(&self.buffer);
                 panic!("no byte for {} s ({error}); so far came {have:?}", PATIENCE.as_secs())
