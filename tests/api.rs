@@ -125,6 +125,8 @@ fn workers_leaks_nothing() {
 fn a_slot_remembers_its_former_workers() {
     let server = site().start();
     eval(&server, "1");
+    // A request is counted behind its answer, and before its line.
+    server.wait_for("[pid: ");
     server.workers()[0].signal(Signal::SIGKILL);
     server.wait_for_workers(2);
     let told = "[(w['requests'], w['delta_requests'], w['respawn_count'], w['status']) for w in uwsgi.workers()]";
