@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::directive::{Directive, Origin};
 use crate::kind::{Remark, Said, keepalive};
 use crate::report::{Error, Notice};
-use crate::table::{Config, Listener, row};
+use crate::table::{Config, Listener, Process, row};
 
 /// How long an idle connection stays open unless somebody says otherwise, in seconds: longer than the 60 s of the
 /// usual load balancer, so that it is the balancer that closes.
@@ -77,6 +77,31 @@ impl Config {
     /// Where to listen, in the order in which it was said.
     pub fn listeners(&self) -> &[Listener] {
         &self.sockets.listeners
+    }
+
+    /// Where the log goes from the start on, and the option that says so; the first of both is that of a daemon.
+    pub fn log_file(&self) -> Option<(&'static str, &str)> {
+        self.daemon().or(self.logging.logto.as_deref().map(|path| ("logto", path)))
+    }
+
+    /// The log of a daemon, where this is one.
+    pub fn daemon(&self) -> Option<(&'static str, &str)> {
+        let Process { daemonize, daemonize2, .. } = &self.process;
+        let first = daemonize.as_deref().map(|path| ("daemonize", path));
+        first.or(daemonize2.as_deref().map(|path| ("daemonize2", path)))
+    }
+
+    /// What `ps` shows for a process, in the words of uWSGI: `role` is `master`, `worker 1`. `None`: nobody asked.
+    pub fn process_name(&self, role: &str) -> Option<String> {
+        let Process { auto_procname, procname, procname_master, procname_prefix, procname_append, .. } = &self.process;
+        let parts = [procname, procname_master, procname_prefix, procname_append];
+        if !auto_procname && parts.iter().all(|part| part.is_none()) {
+            return None;
+        }
+        let own = procname_master.as_ref().filter(|_| role == "master").or(procname.as_ref());
+        let name = own.map_or_else(|| format!("uWSGI {role}"), String::clone);
+        let part = |part: &Option<String>| part.clone().unwrap_or_default();
+        Some(part(procname_prefix) + &name + &part(procname_append))
     }
 
     /// How long an idle HTTP connection stays open. `None`: it is closed after each request.
@@ -172,6 +197,35 @@ mod tests {
         assert_eq!(error.lines().len(), 2);
         assert_eq!(error.lines()[0], "processes: \"true\" is not a number (app.ini:1)");
         assert_eq!(error.code(), 1);
+    }
+
+    #[test]
+    fn processes_are_named_as_uwsgi_names_them() {
+        let named = |lines: &[(&str, &str)]| {
+            let config = interpret(lines).0;
+            (config.process_name("master"), config.process_name("worker 1"))
+        };
+        let pair = |master: &str, worker: &str| (Some(master.to_owned()), Some(worker.to_owned()));
+        assert_eq!(named(&[]), (None, None));
+        assert_eq!(named(&[("auto-procname", "true")]), pair("uWSGI master", "uWSGI worker 1"));
+        assert_eq!(named(&[("procname", "shop")]), pair("shop", "shop"));
+        assert_eq!(named(&[("procname-master", "boss")]), pair("boss", "uWSGI worker 1"));
+        assert_eq!(
+            named(&[("procname-prefix", "a"), ("procname-append", "z")]),
+            pair("auWSGI masterz", "auWSGI worker 1z")
+        );
+        let both = [("procname-prefix", "a"), ("procname-prefix-spaced", "shop:"), ("procname", "x")];
+        assert_eq!(named(&both), pair("shop: x", "shop: x"));
+    }
+
+    #[test]
+    fn a_daemon_has_one_log() {
+        let log =
+            |lines: &[(&str, &str)]| interpret(lines).0.log_file().map(|(option, path)| format!("{option} {path}"));
+        assert_eq!(log(&[]), None);
+        assert_eq!(log(&[("logto", "a")]).as_deref(), Some("logto a"));
+        assert_eq!(log(&[("logto", "a"), ("daemonize", "b")]).as_deref(), Some("daemonize b"));
+        assert_eq!(log(&[("daemonize2", "c")]).as_deref(), Some("daemonize2 c"));
     }
 
     #[test]

@@ -42,14 +42,15 @@ pub fn expand(entries: &mut [Entry], source: &Source) -> Result<Expanded, Error>
     Ok(Expanded { used, notices: notices(entries, &unknown) })
 }
 
-/// Only options that work are spoken of: the value of a log format or a route may have placeholders of its own.
+/// Only options that work are spoken of, and of a log format only what is no variable of its own.
 fn notices(entries: &[Entry], unknown: &[(usize, String)]) -> Vec<Notice> {
     let mut told = HashSet::new();
     let mut notices = Vec::new();
     for (index, text) in unknown {
         let Directive { name, value, origin } = &entries[*index].directive;
         let stayed = value.as_ref().is_some_and(|value| value.contains(text));
-        if stayed && table::row(name).is_some() && told.insert((index, text)) {
+        let works = table::row(name).is_some_and(|(row, _)| row.names[0] != "log-format" || !text.starts_with('%'));
+        if stayed && works && told.insert((index, text)) {
             notices.push(Notice::new(format!("{name}: {text} is unknown and stays as it is ({origin})")));
         }
     }

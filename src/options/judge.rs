@@ -136,11 +136,11 @@ mod tests {
     fn each_class_has_its_way() {
         let harmless = "reaper: not needed: children of the application are always reaped (app.ini:1)";
         assert_eq!(judged(&[("reaper", "1")], true, ""), Ok(vec![harmless.into()]));
-        let degrades = "logto: not built yet: the log goes to standard error";
-        assert_eq!(judged(&[("logto", "x")], false, ""), Ok(vec![format!("{degrades} (app.ini:1)")]));
-        let refused = format!("{degrades}; allow-missing = logto starts without it (app.ini:1)");
-        assert_eq!(judged(&[("logto", "x")], true, ""), Err(Error::new(refused)));
-        assert_eq!(judged(&[("logto", "x")], true, "logto").map(|notices| notices.len()), Ok(1));
+        let degrades = "log-syslog: not built yet: the log goes to standard error";
+        assert_eq!(judged(&[("log-syslog", "x")], false, ""), Ok(vec![format!("{degrades} (app.ini:1)")]));
+        let refused = format!("{degrades}; allow-missing = log-syslog starts without it (app.ini:1)");
+        assert_eq!(judged(&[("log-syslog", "x")], true, ""), Err(Error::new(refused)));
+        assert_eq!(judged(&[("log-syslog", "x")], true, "log-syslog").map(|notices| notices.len()), Ok(1));
         let exposes = "https: not built yet: nothing listens at this address; allow-missing = https starts without it";
         assert_eq!(judged(&[("https", "x")], false, ""), Err(Error::new(format!("{exposes} (app.ini:1)"))));
         let told = "https: not built yet: nothing listens at this address (app.ini:1)";
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn a_name_is_told_once_and_all_reasons_at_once() {
-        let lines = [("route", "a"), ("logto", "x"), ("stats", "b"), ("route", "c"), ("logto", "y")];
+        let lines = [("route", "a"), ("log-syslog", "x"), ("stats", "b"), ("route", "c"), ("log-syslog", "y")];
         let error = judged(&lines, false, "").expect_err("two reasons");
         assert_eq!(error.lines().len(), 2);
         assert!(error.lines()[0].ends_with("(app.ini:1)"), "{error}");

@@ -136,7 +136,7 @@ impl Kind for OptionalFlag {
     }
 }
 
-fn flag(value: Option<&str>) -> (bool, Option<Remark>) {
+pub(crate) fn flag(value: Option<&str>) -> (bool, Option<Remark>) {
     let text = value.unwrap_or_default();
     match text.to_ascii_lowercase().as_str() {
         "" | "1" | "true" | "yes" | "on" => (true, None),
@@ -191,7 +191,7 @@ fn odd(problem: Option<String>, read_as: &dyn ToString) -> Option<Remark> {
 }
 
 /// The most that uWSGI's `int` options hold.
-const INT: i128 = i32::MAX as i128;
+pub(crate) const INT: i128 = i32::MAX as i128;
 
 impl Kind for Count {
     type Field = u32;
@@ -334,7 +334,7 @@ impl Kind for Umask {
     }
 }
 
-fn octal(text: &str, length: usize) -> Option<u32> {
+pub(crate) fn octal(text: &str, length: usize) -> Option<u32> {
     let plain = text.len() == length && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
     plain.then(|| u32::from_str_radix(text, 8).ok()).flatten()
 }
@@ -393,7 +393,7 @@ impl Kind for Text {
     }
 }
 
-fn some(value: Option<&str>) -> Result<String, String> {
+pub(crate) fn some(value: Option<&str>) -> Result<String, String> {
     let text = value.unwrap_or_default();
     if text.is_empty() { Err("no value".into()) } else { Ok(text.to_owned()) }
 }

@@ -149,10 +149,12 @@ mod tests {
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in ["logto", "daemonize", "cheaper", "touch-reload", "procname", "reload-on-rss", "log-format"] {
+        for name in
+            ["log-syslog", "pidfile2", "cheaper", "touch-logrotate", "cpu-affinity", "reload-on-rss", "log-encoder"]
+        {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
-        for name in ["reaper", "auto-procname", "close-on-exec", "wsgi-strict", "log-master"] {
+        for name in ["reaper", "log-reopen", "close-on-exec", "wsgi-strict", "log-master"] {
             assert_eq!(class(name), Some(Class::Harmless), "{name}");
         }
         for name in ["php-set", "rack", "psgi", "lua", "jail", "pypy-wsgi", "cgi"] {

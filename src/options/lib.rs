@@ -35,6 +35,7 @@ mod ini;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_log;
 mod kind_static;
 #[cfg(feature = "argv")]
 mod known;

@@ -8,6 +8,7 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_log::{LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -163,6 +164,8 @@ options! {
         ["reload-mercy"] => reload_mercy: MaybeSeconds;
         /// stop where a reload is asked for
         ["exit-on-reload"] => exit_on_reload: Flag;
+        /// reload when this file changes
+        ["touch-reload", "touch-chain-reload", "touch-workers-reload"] => touch_reload: Paths as "FILE";
         /// SIGTERM stops the server (on; false: it reloads, as in uWSGI)
         ["die-on-term"] => die_on_term: MaybeFlag;
         /// no start without an application; false: start even if it fails to load
@@ -233,6 +236,20 @@ options! {
         ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
         ["env"] => env: Environ;
+        /// run in the background, and log to this file
+        ["daemonize"], 'd' => daemonize: LogFile;
+        /// the same, and show the log of the start
+        ["daemonize2"] => daemonize2: LogFile;
+        /// show in ps what each process is: uWSGI worker 1
+        ["auto-procname"] => auto_procname: Flag;
+        /// show this in ps for all processes
+        ["procname"] => procname: Text as "NAME";
+        /// show this in ps for the master
+        ["procname-master"] => procname_master: Text as "NAME";
+        /// show this in front of it
+        ["procname-prefix", "procname-prefix-spaced"] => procname_prefix: Prefix;
+        /// show this behind it
+        ["procname-append"] => procname_append: Text as "TEXT";
     }
 
     /// The application and its interpreter.
@@ -261,6 +278,10 @@ options! {
         ["py-call-uwsgi-fork-hooks", "py-call-osafterfork"] => fork_hooks: Flag = true;
         /// use this virtual environment
         ["virtualenv", "home", "venv", "pyhome"], 'H' => home: Text as "DIR";
+        /// reload changed code
+        ["py-auto-reload", "py-autoreload", "python-auto-reload", "python-autoreload"] => auto_reload: Seconds as "SEC";
+        /// don't look at this module for py-auto-reload
+        ["py-auto-reload-ignore"] => auto_reload_ignore: Texts as "MODULE";
         /// accepted: python, http and the like are built in
         ["plugins", "plugin"] => plugins: Plugins;
         /// the same, and don't start without one of them
@@ -307,6 +328,34 @@ options! {
     pub struct Logging: "Logging" as logging {
         /// write no line for each request
         ["disable-logging"], 'L' => disable_logging: Flag;
+        /// with disable-logging: log what was answered with 4xx all the same
+        ["log-4xx"] => log_4xx: Flag;
+        /// with disable-logging: log what was answered with 5xx all the same
+        ["log-5xx"] => log_5xx: Flag;
+        /// with disable-logging: log what took so many milliseconds all the same
+        ["log-slow"] => log_slow: MaybeNumber as "MS";
+        /// with disable-logging: log what was answered with so many bytes
+        ["log-big"] => log_big: MaybeNumber as "BYTES";
+        /// with disable-logging: log what was answered with nothing
+        ["log-zero"] => log_zero: Flag;
+        /// the line of a request, with variables such as %(uri)
+        ["log-format", "logformat"] => log_format: LogFormat;
+        /// %(ftime) is the time as log-date has it
+        ["log-format-strftime", "logformat-strftime"] => log_format_strftime: Flag;
+        /// say in microseconds how long a request took
+        ["log-micros"] => log_micros: Flag;
+        /// show the address that a trusted proxy gives in X-Forwarded-For
+        ["log-x-forwarded-for"] => log_x_forwarded_for: Flag;
+        /// put the time before the server's own lines, in this strftime format
+        ["log-date", "logdate"] => log_date: LogDate;
+        /// log to this file
+        ["logto"] => logto: LogFile;
+        /// log to this file once the privileges are dropped
+        ["logto2"] => logto2: LogFile;
+        /// give the log file to uid and gid
+        ["logfile-chown"] => logfile_chown: Flag;
+        /// the permissions of the log file, such as 640
+        ["logfile-chmod"] => logfile_chmod: ThreeDigits;
     }
 
     /// Where the configuration comes from, and how strictly it is read.

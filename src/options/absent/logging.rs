@@ -10,12 +10,8 @@ pub const TOPICS: &[Topic] = &[
     degrades(
         "the log goes to standard error",
         "\
-         logto= logto2= log-syslog? log-socket= req-logger= logger-req= logger= log-route= log-req-route= \
+         log-syslog? log-socket= req-logger= logger-req= logger= log-route= log-req-route= \
          log-zeromq= worker-logger= worker-logger-req=",
-    ),
-    degrades(
-        "request lines keep their usual format",
-        "log-format= logformat= logformat-strftime log-format-strftime log-micros log-x-forwarded-for",
     ),
     degrades(
         "all lines are logged, as they are",
@@ -23,12 +19,12 @@ pub const TOPICS: &[Topic] = &[
          log-encoder= log-req-encoder= log-drain= log-filter= rsyslog-packet-size= rsyslog-split-messages \
          worker-log-encoder= worker-log-req-encoder=",
     ),
-    degrades("lines of the log have no such prefix", "logdate? log-date? log-prefix?"),
-    degrades("the log is not rotated, cut or reopened", "log-reopen log-truncate log-maxsize= log-backupname="),
-    degrades("there is no log file to change", "logfile-chown logfile-chmod="),
+    degrades("lines of the log have no such prefix", "log-prefix?"),
+    degrades("the log is not rotated or cut", "log-truncate log-maxsize= log-backupname="),
+    harmless("a reload opens a log file anew that was moved", "log-reopen"),
     degrades(
-        "with disable-logging no request is logged, otherwise all",
-        "log-zero log-slow= log-4xx log-5xx log-big= log-sendfile= log-ioerror= notfound-log",
+        "with disable-logging such requests are not logged, otherwise all are",
+        "log-sendfile= log-ioerror= notfound-log",
     ),
     degrades("lines do not show memory", "memory-report,m"),
     degrades(

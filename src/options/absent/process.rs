@@ -81,12 +81,7 @@ pub const TOPICS: &[Topic] = &[
          wait-for-iface-timeout= wait-iface= wait-iface-timeout= wait-for-fs= wait-for-file= wait-for-dir= \
          wait-for-mountpoint= wait-for-fs-timeout= wait-for-socket= wait-for-socket-timeout=",
     ),
-    degrades("the server stays in the foreground and logs to standard error", "daemonize=,d daemonize2="),
     degrades("this pidfile is not written", "pidfile2= safe-pidfile= safe-pidfile2="),
-    degrades(
-        "processes keep their names",
-        "procname-prefix= procname-prefix-spaced= procname-append= procname= procname-master=",
-    ),
     degrades("the kernel decides by itself", "ksm? never-swap prio= cpu-affinity="),
     degrades("the limit of open files stays as it is", "max-fd="),
     degrades("daemons get no standard input", "daemons-honour-stdin"),
@@ -98,6 +93,5 @@ pub const TOPICS: &[Topic] = &[
         "the instance goes on when the mount is gone",
         "check-mountpoint= mountpoint-check= check-mount= mount-check=",
     ),
-    harmless("processes have telling names anyway", "auto-procname"),
     harmless("it does nothing", "noop"),
 ];

@@ -18,10 +18,6 @@ pub const TOPICS: &[Topic] = &[
     exposes("this script does not run", "pyshell? pyshell-oneshot? python= py= pyrun= python-worker-override="),
     exposes("nothing listens at this address", "py-tracebacker="),
     degrades(
-        "nothing reloads when a module changes: send a HUP",
-        "py-auto-reload= py-autoreload= python-auto-reload= python-autoreload= py-auto-reload-ignore=",
-    ),
-    degrades(
         "sys.executable is that of the interpreter",
         "py-programname= py-program-name= py-executable= py-sys-executable=",
     ),

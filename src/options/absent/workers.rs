@@ -34,10 +34,9 @@ pub const TOPICS: &[Topic] = &[
         "reload-on-exception reload-on-exception-type= reload-on-exception-value= reload-on-exception-repr=",
     ),
     degrades(
-        "nothing reloads when it changes: send a HUP",
+        "nothing reloads when it changes: send a HUP, or use touch-reload",
         "\
-         reload-on-fd= brutal-reload-on-fd= touch-reload= touch-workers-reload= touch-mules-reload= \
-         touch-spoolers-reload= touch-chain-reload= fs-reload= fs-brutal-reload=",
+         reload-on-fd= brutal-reload-on-fd= touch-mules-reload= touch-spoolers-reload= fs-reload= fs-brutal-reload=",
     ),
     degrades(
         "nothing happens when it changes",
