@@ -8,10 +8,12 @@
 
 mod subscriber;
 
+use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use ruwsgi_sys::clock;
 use ruwsgi_sys::sink::SinkFd;
 
 /// How many bytes may wait for a log that can't be written.
@@ -26,6 +28,14 @@ struct Sink {
     fd: SinkFd,
     waiting: Vec<u8>,
     dropped: u64,
+    date: Option<Date>,
+}
+
+/// How the time stands before an event: `Sat Nov 21 01:08:22 2026 - started`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Date {
+    Ctime,
+    Strftime(CString),
 }
 
 impl Log {
@@ -40,12 +50,43 @@ impl Log {
     }
 
     fn new(fd: SinkFd) -> Self {
-        Self(Arc::new(Mutex::new(Sink { fd, waiting: Vec::new(), dropped: 0 })))
+        Self(Arc::new(Mutex::new(Sink { fd, waiting: Vec::new(), dropped: 0, date: None })))
     }
 
     /// The descriptor, to send to another process.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.lock().fd.as_fd().try_clone_to_owned()
+    }
+
+    /// Goes on elsewhere; what could not be written where it was waits for the new place.
+    pub fn redirect(&self, to: BorrowedFd<'_>) -> io::Result<()> {
+        let fd = SinkFd::open(to)?;
+        let mut sink = self.lock();
+        sink.flush();
+        sink.fd = fd;
+        Ok(())
+    }
+
+    /// Puts the time before each event from here on, in a format of strftime(3), as `log-date` has it: an empty one is
+    /// ctime(3)'s way. `None`: no time.
+    pub fn set_date(&self, format: Option<&str>) {
+        let date = format.map(|format| match CString::new(format) {
+            Ok(format) if !format.is_empty() => Date::Strftime(format),
+            _ => Date::Ctime,
+        });
+        self.lock().date = date;
+    }
+
+    /// The time before an event, with what stands between; empty where nobody asked.
+    fn date(&self) -> Vec<u8> {
+        let date = self.lock().date.clone();
+        let mut text = match date {
+            None => return Vec::new(),
+            Some(Date::Ctime) => clock::ctime(clock::unix_seconds()).into_bytes(),
+            Some(Date::Strftime(format)) => clock::strftime(&format, clock::unix_seconds()),
+        };
+        text.extend_from_slice(b" - ");
+        text
     }
 
     /// Makes `tracing`'s events of this process lines of this log: information as it is, others behind `warning: ` or
@@ -154,6 +195,33 @@ mod tests {
         let told = text.lines().last().unwrap();
         assert_eq!(told, format!("warning: {} log lines were lost while the log could not be written", 10_000 - whole));
         assert_eq!(text.lines().count(), whole + 1);
+    }
+
+    #[test]
+    fn a_log_goes_on_elsewhere_with_what_could_not_be_written() {
+        let (first, write) = ruwsgi_sys::process::pipe().unwrap();
+        let log = Log::new(SinkFd::open(write.as_fd()).unwrap());
+        drop((first, write));
+        log.say(b"one\n");
+        let (second, write) = ruwsgi_sys::process::pipe().unwrap();
+        log.redirect(write.as_fd()).unwrap();
+        log.say(b"two\n");
+        drop((log, write));
+        let mut text = String::new();
+        std::fs::File::from(second).read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\ntwo\n");
+    }
+
+    #[test]
+    fn the_time_stands_before_an_event_in_the_format_that_was_said() {
+        let log = Log::stderr().unwrap();
+        assert_eq!(log.date(), b"");
+        log.set_date(Some("%%d"));
+        assert_eq!(log.date(), b"%d - ");
+        log.set_date(Some(""));
+        assert_eq!(log.date().len(), "Sat Nov 21 01:08:22 2026 - ".len());
+        log.set_date(None);
+        assert_eq!(log.date(), b"");
     }
 
     #[test]

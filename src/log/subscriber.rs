@@ -29,7 +29,9 @@ impl Subscriber for Lines {
         });
         event.record(&mut line);
         line.0.push('\n');
-        self.0.say(line.0.as_bytes());
+        let mut dated = self.0.date();
+        dated.extend_from_slice(line.0.as_bytes());
+        self.0.say(&dated);
     }
 
     // Spans are not used: a life event says everything itself.

@@ -1,5 +1,7 @@
 //! Clocks: monotonic for deadlines, wall for what people read.
 
+use std::ffi::CStr;
+
 use nix::sys::time::{TimeSpec, TimeValLike};
 use nix::time::{ClockId, clock_gettime};
 
@@ -22,18 +24,19 @@ pub fn unix_seconds() -> i64 {
     read(ClockId::CLOCK_REALTIME_COARSE).num_seconds()
 }
 
+/// Microseconds since 1970, exact.
+#[must_use]
+pub fn unix_us() -> u64 {
+    read(ClockId::CLOCK_REALTIME).num_microseconds() as u64
+}
+
 /// `time` in the machine's time zone, as `Www Mmm dd hh:mm:ss yyyy`: the shape of ctime(3) that uWSGI's log lines
 /// carry, without the newline.
 #[must_use]
 pub fn ctime(time: i64) -> String {
-    // SAFETY: tm is plain data for which all zeroes is valid; localtime_r writes into it and reads `time`, both alive.
-    let tm = unsafe {
-        let mut tm: libc::tm = std::mem::zeroed();
-        libc::localtime_r(&raw const time, &raw mut tm);
-        tm
-    };
     const DAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
     const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let tm = local(time);
     format!(
         "{} {} {:2} {:02}:{:02}:{:02} {}",
         DAYS[tm.tm_wday.rem_euclid(7) as usize],
@@ -46,7 +49,40 @@ pub fn ctime(time: i64) -> String {
     )
 }
 
+/// `time` in the machine's time zone, in a format of strftime(3). A result of more than 4 KiB is empty.
+#[must_use]
+pub fn strftime(format: &CStr, time: i64) -> Vec<u8> {
+    let tm = local(time);
+    let mut text = vec![0_u8; 4096];
+    // SAFETY: writes at most `text.len()` bytes into `text`, and reads a C string and a tm; all of them are alive.
+    let length = unsafe { libc::strftime(text.as_mut_ptr().cast(), text.len(), format.as_ptr(), &raw const tm) };
+    text.truncate(length);
+    text
+}
+
+fn local(time: i64) -> libc::tm {
+    // SAFETY: tm is plain data for which all zeroes is valid; localtime_r writes into it and reads `time`, both alive.
+    unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const time, &raw mut tm);
+        tm
+    }
+}
+
 fn read(clock: ClockId) -> TimeSpec {
     // These clocks exist on every Linux: the call can't fail.
     clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_format_is_that_of_strftime() {
+        let time = 1_795_305_599;
+        assert_eq!(strftime(c"%a %b %e %H:%M:%S %Y", time), ctime(time).into_bytes());
+        assert_eq!(strftime(c"100%%", time), b"100%");
+        assert_eq!(strftime(c"", time), b"");
+    }
 }

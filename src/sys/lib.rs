@@ -19,6 +19,7 @@ pub mod process;
 pub mod reap;
 pub mod signal;
 pub mod sink;
+pub mod stdio;
 pub mod stream;
 pub mod table;
 pub mod title;

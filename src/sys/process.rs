@@ -95,7 +95,33 @@ pub fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
+/// Begins a session of its own: no terminal, nobody else's group.
+pub fn new_session() -> io::Result<()> {
+    nix::unistd::setsid()?;
+    Ok(())
+}
+
+/// What this process has: the size of its address space and its resident memory, in bytes; 0 where /proc is missing.
+#[must_use]
+pub fn memory() -> (u64, u64) {
+    // proc_pid_statm(5): pages; the first two are size and resident.
+    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let mut pages = text.split_ascii_whitespace().map(|field| field.parse().unwrap_or(0));
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as u64;
+    let mut next = || pages.next().unwrap_or(0_u64) * page;
+    (next(), next())
+}
+
 /// Makes an open folder the current one.
 pub fn enter_folder(folder: &impl std::os::fd::AsFd) -> io::Result<()> {
     Ok(nix::unistd::fchdir(folder)?)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn memory_is_in_bytes() {
+        let (size, resident) = super::memory();
+        assert!(size >= resident && resident > 100_000, "{size} {resident}");
+    }
 }

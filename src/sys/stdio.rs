@@ -1,0 +1,16 @@
+//! Standard input, output and error of this process and of the children that inherit them.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// Standard output and standard error go there from here on.
+pub fn redirect_output(to: BorrowedFd<'_>) -> io::Result<()> {
+    nix::unistd::dup2_stdout(to)?;
+    Ok(nix::unistd::dup2_stderr(to)?)
+}
+
+/// Standard input has nothing to read from here on.
+pub fn close_input() -> io::Result<()> {
+    Ok(nix::unistd::dup2_stdin(File::open("/dev/null")?)?)
+}
