@@ -132,6 +132,11 @@ pub trait Exchange: Send {
         false
     }
 
+    /// What kind of packet the last head was, in the uwsgi protocol; other protocols have no kinds.
+    fn modifiers(&self) -> (u8, u8) {
+        (0, 0)
+    }
+
     /// Tells the client to go on with its body.
     fn proceed(&mut self, out: &mut Vec<u8>);
 

@@ -26,7 +26,13 @@ const PROTOCOL: [u8; 8] = *b"HTTP/1.0";
 /// Starts the conversation of a new connection.
 #[must_use]
 pub fn exchange(limits: &Limits) -> Box<dyn Exchange> {
-    Box::new(Uwsgi { limits: limits.clone(), asked: None, protocol: PROTOCOL, response: Response::default() })
+    Box::new(Uwsgi {
+        limits: limits.clone(),
+        asked: None,
+        protocol: PROTOCOL,
+        modifiers: (WSGI, 0),
+        response: Response::default(),
+    })
 }
 
 /// One connection.
@@ -36,6 +42,7 @@ struct Uwsgi {
     asked: Option<Asked>,
     /// `SERVER_PROTOCOL`: the response begins with it.
     protocol: [u8; 8],
+    modifiers: (u8, u8),
     response: Response,
 }
 
@@ -68,7 +75,8 @@ impl Exchange for Uwsgi {
         let Some((&header, rest)) = input.split_first_chunk() else {
             return Head::Partial { begun: !input.is_empty() };
         };
-        let [modifier1, low, high, _] = header;
+        let [modifier1, low, high, modifier2] = header;
+        self.modifiers = (modifier1, modifier2);
         if !matches!(modifier1, WSGI | WSGI_WITH_SCRIPT_NAME | PING) {
             return Head::Refused(foreign(header));
         }
@@ -101,6 +109,10 @@ impl Exchange for Uwsgi {
 
     fn is_fronted(&self) -> bool {
         true
+    }
+
+    fn modifiers(&self) -> (u8, u8) {
+        self.modifiers
     }
 
     fn proceed(&mut self, _: &mut Vec<u8>) {}

@@ -29,6 +29,7 @@ use ruwsgi_wire::{Exchange, Limits, Vars};
 
 use crate::app::{App, Language};
 use crate::connection::Connection;
+use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
 use crate::static_files::StaticFiles;
 use crate::trust::Trust;
@@ -55,6 +56,8 @@ pub struct Setup<'s> {
     pub scoreboard: &'s Scoreboard,
     /// This worker's seat there.
     pub seat: usize,
+    /// Its number as people see it, from 1.
+    pub slot: u32,
     /// Where the request lines go.
     pub log: Log,
 }
@@ -71,11 +74,12 @@ pub(crate) struct Rules {
     pub max_requests: u64,
     /// Before this, by `clock::coarse_ms`, `max-requests` does not count.
     pub recycle_from_ms: u64,
-    pub log_requests: bool,
     /// `limit-post`, in bytes.
     pub body_bytes: Option<u64>,
     /// `post-buffering`, in bytes.
     pub post_buffering: Option<usize>,
+    /// `None`: no request ever has a line.
+    pub log: Option<RequestLog>,
     pub trust: Trust,
     pub limits: Limits,
     pub host: String,
@@ -97,6 +101,7 @@ pub(crate) struct Engine<'e> {
     pub channel: &'e Channel,
     pub log: &'e Log,
     pub pid: u32,
+    pub slot: u32,
     /// The worker takes no new connections and finishes what it has.
     pub draining: AtomicBool,
     pub recycle_asked: AtomicBool,
@@ -129,6 +134,7 @@ pub(crate) struct Core<'e, A> {
     pub line: Vec<u8>,
     /// When the log was flushed last, by `clock::coarse_ms`.
     pub flushed_ms: u64,
+    pub times: Times,
     pub now: Now,
     /// Empty buffers for connections that have something to read.
     pub pool: Vec<Vec<u8>>,
@@ -147,7 +153,7 @@ const SHORT_TICK_MS: u64 = 100;
 
 /// Serves until the master says to drain and everything is finished.
 pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
-    let Setup { config, listeners, channel, scoreboard, seat, log } = setup;
+    let Setup { config, listeners, channel, scoreboard, seat, slot, log } = setup;
     let cores = config.workers.threads.max(1) as usize;
     let seat = scoreboard.seat(seat);
     // It has signals for the rest of the process's life.
@@ -168,6 +174,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         channel: &channel,
         log: &log,
         pid: std::process::id(),
+        slot,
         draining: AtomicBool::new(false),
         recycle_asked: AtomicBool::new(false),
         over: AtomicBool::new(false),
@@ -215,9 +222,9 @@ fn rules(config: &Config) -> Rules {
         harakiri_ms: u64::from(config.workers.harakiri) * 1000,
         max_requests: config.workers.max_requests,
         recycle_from_ms,
-        log_requests: !config.logging.disable_logging,
         body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),
         post_buffering: usize::try_from(config.sockets.post_buffering).ok().filter(|size| *size > 0),
+        log: RequestLog::of(config),
         trust,
         limits: Limits {
             head_bytes: config.sockets.buffer_size,
@@ -239,6 +246,7 @@ impl<'e, A: App> Core<'e, A> {
             vars: Some(Vars::default()),
             line: Vec::new(),
             flushed_ms: 0,
+            times: Times::default(),
             now: Now::new(),
             pool: Vec::new(),
         }

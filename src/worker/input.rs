@@ -176,6 +176,11 @@ impl Input {
         Ok(())
     }
 
+    /// The client left, was too slow or broke the framing while its body was read.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(&self.source, Source::Stream(stream) if stream.failed)
+    }
+
     /// After the request: the buffer with what belongs to the next request, or `None` if the body was not read to its
     /// end, so that the connection can't be used again.
     pub(crate) fn finish(self) -> Option<Vec<u8>> {

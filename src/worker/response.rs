@@ -66,6 +66,8 @@ pub(crate) struct Sent {
     pub app: u32,
     /// Some of the body came from a file.
     pub from_file: bool,
+    /// The client was gone, or took nothing for too long.
+    pub write_errors: u32,
 }
 
 /// What is left of a response when it is finished.
@@ -76,7 +78,12 @@ pub(crate) struct Finished {
     pub sent: Sent,
     /// What the connection has to send behind the output.
     pub file: Option<Box<FilePart>>,
+    /// What the application has said about the request.
+    pub logvars: Logvars,
 }
+
+/// Names and values for the log.
+pub(crate) type Logvars = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// A response while it is made.
 pub struct Response<'r> {
@@ -100,7 +107,7 @@ pub struct Response<'r> {
     file: Option<Box<FilePart>>,
     watch: Option<Watch<'r>>,
     /// What the application says about the request, for the log.
-    logvars: Vec<(Vec<u8>, Vec<u8>)>,
+    logvars: Logvars,
     pub(crate) sent: Sent,
 }
 
@@ -376,9 +383,10 @@ impl<'r> Response<'r> {
         }
         if self.stage == Stage::Cut || self.send(&[]).is_err() {
             self.out.clear();
-            return Finished { end: End::Cut, sent_at: 0, sent: self.sent, file: None };
+            return Finished { end: End::Cut, sent_at: 0, sent: self.sent, file: None, logvars: self.logvars };
         }
-        Finished { end: End::Next(next), sent_at: self.sent_at, sent: self.sent, file: self.file }
+        let Self { sent_at, sent, file, logvars, .. } = self;
+        Finished { end: End::Next(next), sent_at, sent, file, logvars }
     }
 
     fn commit(&mut self) {
@@ -391,6 +399,7 @@ impl<'r> Response<'r> {
 
     fn cut(&mut self) -> Gone {
         self.stage = Stage::Cut;
+        self.sent.write_errors = 1;
         Gone
     }
 

@@ -1,5 +1,6 @@
 //! One request, top to bottom: the only place that knows the order of things.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use crate::app::{App, Request};
 use crate::connection::{Connection, Then};
 use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
-use crate::log::{Facts, request_line};
+use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
 use crate::watch::{Watch, describe};
 
@@ -30,8 +31,10 @@ impl Engine<'_> {
         input: Input,
     ) -> Option<Then> {
         core.now.refresh();
-        let measured = self.rules.log_requests || self.seat.is_measured();
-        let began_us = if measured { clock::monotonic_us() } else { 0 };
+        let log = self.rules.log.as_ref();
+        let measured = log.is_some() || self.seat.is_measured();
+        let (from_us, began_us) =
+            if measured { (clock::monotonic_us(), log.map_or(0, RequestLog::time_us)) } else { (0, 0) };
         connection.requests += 1;
         self.tell_dropped(vars);
         self.complete(vars, connection);
@@ -52,30 +55,43 @@ impl Engine<'_> {
             response.set_watch(Watch { seat: core.seat, vars: request.vars, deadline_ms });
             core.app.serve(&mut request, &mut response);
         }
-        let Finished { end, sent_at, sent, file } = response.finish();
+        let Finished { end, sent_at, sent, file, logvars } = response.finish();
         if !by_file {
             core.app.after();
         }
+        let read_errors = u32::from(request.input.is_broken());
         let rest = request.input.finish();
         core.seat.leave();
         connection.output_at = sent_at;
         connection.file = file;
 
-        let (requests, total) = self.seat.count_request(self.rules.log_requests);
+        let (requests, total) = self.seat.count_request(log.is_some());
         if by_file {
             self.seat.count_static();
         }
-        let micros = if measured { clock::monotonic_us().saturating_sub(began_us) } else { 0 };
+        let micros = if measured { clock::monotonic_us().saturating_sub(from_us) } else { 0 };
         if measured {
             self.seat.count_work(micros, sent.head_bytes + sent.body_bytes);
         }
-        if self.rules.log_requests {
-            let ctime = core.now.ctime();
-            core.line.clear();
-            let of_app = (!by_file).then(|| requests.saturating_sub(self.seat.static_requests()));
-            let facts = Facts { pid: self.pid, requests: of_app, total, ctime, micros, core: core.number };
-            request_line(&mut core.line, vars, &sent, &facts);
-            self.log.push(&core.line);
+        if let Some(log) = log {
+            let facts = Facts {
+                vars,
+                sent: &sent,
+                logvars: &logvars,
+                address: self.address(log, vars, connection),
+                modifiers: connection.exchange.modifiers(),
+                pid: self.pid,
+                slot: self.slot,
+                core: core.number,
+                requests: (!by_file).then(|| requests.saturating_sub(self.seat.static_requests())),
+                total,
+                began_us,
+                micros,
+                read_errors,
+            };
+            if log.write(&mut core.line, &facts, &mut core.times, core.now.ctime()) {
+                self.log.push(&core.line);
+            }
         }
         if self.rules.max_requests > 0
             && requests >= self.rules.max_requests
@@ -154,7 +170,7 @@ impl Engine<'_> {
         let forwarded = vars.key(Key::ForwardedProto).is_some() || vars.key(Key::ForwardedSsl).is_some();
         let is_https = if vars.key(Key::UwsgiScheme).is_some() {
             https(Key::UwsgiScheme)
-        } else if forwarded && self.trusts(&connection.peer) {
+        } else if forwarded && self.trusts(&connection.peer, "X-Forwarded-Proto") {
             https(Key::ForwardedProto) || on(Key::ForwardedSsl)
         } else {
             on(Key::Https) || https(Key::RequestScheme)
@@ -164,12 +180,18 @@ impl Engine<'_> {
 
     /// Whether what this peer says about its client's connection is believed; the first time that it is not, that is
     /// told.
-    fn trusts(&self, peer: &Peer) -> bool {
+    fn trusts(&self, peer: &Peer, field: &str) -> bool {
         let trusted = self.rules.trust.covers(peer);
         if !trusted {
-            self.tell_untrusted(peer);
+            self.tell_untrusted(peer, field);
         }
         trusted
+    }
+
+    /// The address of the client for the log: what a proxy says, if that is wanted and the proxy is trusted.
+    fn address<'v>(&self, log: &RequestLog, vars: &'v Vars, connection: &Connection) -> Cow<'v, [u8]> {
+        let said = log.forwarded(vars).filter(|_| self.trusts(&connection.peer, "X-Forwarded-For"));
+        said.unwrap_or_else(|| vars.key(Key::RemoteAddr).unwrap_or_default().into())
     }
 
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
@@ -221,12 +243,10 @@ impl Engine<'_> {
         }
     }
 
-    fn tell_untrusted(&self, peer: &Peer) {
+    fn tell_untrusted(&self, peer: &Peer, field: &str) {
         if !self.untrusted_told.swap(true, Ordering::Relaxed) {
             let from = peer.ip().map_or_else(String::new, |ip| ip.to_string());
-            tracing::warn!(
-                "X-Forwarded-Proto from {from} is ignored: trusted-proxies = {from} would believe it (told once)"
-            );
+            tracing::warn!("{field} from {from} is ignored: trusted-proxies = {from} would believe it (told once)");
         }
     }
 }

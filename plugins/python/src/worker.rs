@@ -83,6 +83,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         channel,
         scoreboard: &scoreboard,
         seat,
+        slot,
         log: log.clone(),
     };
     let language = Wsgi {

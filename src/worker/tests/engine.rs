@@ -141,7 +141,8 @@ impl Worker {
                 port: address.port().to_string(),
             }];
             let log = Log::stderr().unwrap();
-            run(Setup { config: &config, listeners, channel, scoreboard: &scoreboard, seat: 0, log }, &Echo).unwrap();
+            run(Setup { config: &config, listeners, channel, scoreboard: &scoreboard, seat: 0, slot: 1, log }, &Echo)
+                .unwrap();
         });
         let Received::Message(up) = master.receive(true).unwrap() else { panic!("the worker said nothing") };
         assert_eq!(FromWorker::decode(&up.bytes), Some(FromWorker::Up));
