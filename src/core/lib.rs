@@ -4,7 +4,9 @@
 
 #![forbid(unsafe_code)]
 
+mod audience;
 mod listeners;
+mod logfile;
 mod master;
 mod module;
 mod pidfile;

@@ -125,6 +125,7 @@ impl<'c> Listeners<'c> {
             Address::Unix(path) => {
                 let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
                 let fd = self.bind_file(&path)?;
+                self.warn_of_closed_door(listener);
                 let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
                 (fd, listener.address.clone(), Some((path, identity)))
             }
@@ -168,6 +169,18 @@ impl<'c> Listeners<'c> {
             return Err(format!("can't be given to {wanted:?} (chown-socket): {}", why(&error)));
         }
         Ok(fd)
+    }
+
+    /// Under `daemonize`, uWSGI's sockets are open to everybody, and front ends of other users count on it.
+    fn warn_of_closed_door(&self, listener: &Listener) {
+        let modes = (self.config.sockets.chmod_socket, self.config.process.umask);
+        if self.config.daemon().is_some() && modes == (None, None) {
+            let Listener { option, address, origin, .. } = listener;
+            tracing::warn!(
+                "{option}: only the user and the group of the server can connect to {address} (mode {MODE:o}): \
+                 chmod-socket = 666 lets everybody, as uWSGI does under daemonize ({origin})"
+            );
+        }
     }
 
     /// An IPv6 socket takes IPv4 too (as uWSGI's does), unless another one here wants that port for IPv4.

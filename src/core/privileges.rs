@@ -28,7 +28,8 @@ pub(crate) fn drop_root(config: &Config) -> Result<(), String> {
     target.take().map_err(|error| format!("uid, gid: the privileges can't be dropped: {}", why(&error)))
 }
 
-fn target(config: &Config) -> Result<Target, String> {
+/// Whom `uid` and `gid` mean.
+pub(crate) fn target(config: &Config) -> Result<Target, String> {
     let unknown = |option, kind, name: &str, why: String| {
         format!("{option}: there is no {kind} {name:?}{why}{}", Place(config, option))
     };

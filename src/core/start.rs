@@ -7,9 +7,11 @@ use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Loaded, Source};
 use ruwsgi_sys::signal::Signals;
-use ruwsgi_sys::{listen, reap};
+use ruwsgi_sys::{listen, process, reap, title};
 
+use crate::audience::{Audience, Standing};
 use crate::listeners::Listeners;
+use crate::logfile::Outlet;
 use crate::master::{First, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
@@ -19,11 +21,24 @@ use crate::{Place, exit, privileges, python, why};
 /// each reload.
 #[must_use]
 pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
+    log.set_date(loaded.config.logging.log_date.as_deref());
+    let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
+        Ok(Standing::Master(audience, outlet)) => (audience, outlet),
+        Ok(Standing::Starter(code)) => return code,
+        Err(reason) => {
+            tracing::error!("{reason}");
+            return exit::FAILED;
+        }
+    };
     // The last line that anybody reads is the reason.
-    match start(source, loaded, log).and_then(Master::run) {
-        Ok(()) => exit::DONE,
+    match start(source, loaded, outlet, &audience).and_then(Master::run) {
+        Ok(()) => {
+            audience.dismiss();
+            exit::DONE
+        }
         Err(failure) => {
             tracing::error!("{}", failure.reason);
+            audience.tell(&failure);
             failure.code
         }
     }
@@ -43,8 +58,9 @@ impl From<String> for Failure {
     }
 }
 
-fn start(source: Source, loaded: Loaded, log: &Log) -> Result<Master, Failure> {
+fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience) -> Result<Master, Failure> {
     let config = loaded.config;
+    show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
     tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
@@ -74,8 +90,18 @@ fn start(source: Source, loaded: Loaded, log: &Log) -> Result<Master, Failure> {
     // Looked for here, so that a broken venv is told before anything is forked.
     let interpreter = python::find(&config, &source.env)?;
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
-    let log = log.descriptor().map_err(|error| format!("the log has no descriptor: {error}"))?;
-    Ok(Master::new(First { source, config, listeners, module, pidfile, signals, log })?)
+    outlet.turn_to_second(&config, &source)?;
+    let audience = audience.clone();
+    Ok(Master::new(First { source, config, listeners, module, pidfile, signals, outlet, audience })?)
+}
+
+/// Shows in `ps` what the configuration wants to be shown for the master.
+pub(crate) fn show_name(config: &Config) {
+    let Some(name) = config.process_name("master") else { return };
+    title::take_room_of_environment();
+    process::set_name(&name);
+    // A name is all that is lost where it can't be written.
+    let _ = title::set_command_line(&name);
 }
 
 fn pidfile(config: &Config) -> Result<Option<Pidfile>, String> {

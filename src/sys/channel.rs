@@ -62,6 +62,11 @@ impl Channel {
         Self(fd)
     }
 
+    /// The same end, for another thread.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+
     /// Asks the kernel for the sender's pid with each message received here.
     pub fn identify(&self) -> io::Result<()> {
         Ok(setsockopt(&self.0, sockopt::PassCred, &true)?)

@@ -58,6 +58,13 @@ impl Target {
         self.user.as_ref().is_none_or(|user| user.uid == uid) && self.group.is_none_or(|group| group == gid)
     }
 
+    /// The group that its files have: the one that was said, or the user's primary one.
+    #[must_use]
+    pub fn group_of_files(&self) -> Option<u32> {
+        let primary = || self.user.as_ref()?.known.as_ref().map(|(_, primary)| *primary);
+        self.group.or_else(primary)
+    }
+
     /// Becomes it, for good: supplementary groups, group, user, in this order; then looks whether it is so.
     pub fn take(&self) -> io::Result<()> {
         let known = self.user.as_ref().and_then(|user| user.known.as_ref());

@@ -4,6 +4,22 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
+
+/// Standard output.
+#[must_use]
+pub fn output() -> BorrowedFd<'static> {
+    // SAFETY: the runtime opens the three standard descriptors where they are missing, and nobody here closes them.
+    unsafe { BorrowedFd::borrow_raw(STDOUT_FILENO) }
+}
+
+/// Standard error.
+#[must_use]
+pub fn error() -> BorrowedFd<'static> {
+    // SAFETY: as above.
+    unsafe { BorrowedFd::borrow_raw(STDERR_FILENO) }
+}
+
 /// Standard output and standard error go there from here on.
 pub fn redirect_output(to: BorrowedFd<'_>) -> io::Result<()> {
     nix::unistd::dup2_stdout(to)?;

@@ -11,7 +11,8 @@ static ENVIRONMENT_MOVED: AtomicBool = AtomicBool::new(false);
 /// The last title went beyond the arguments.
 static ROOM_TAKEN: AtomicBool = AtomicBool::new(false);
 
-/// Shows `title` instead of the command line, cut to the room that the arguments had. Whoever calls this must not
+/// Shows `title` instead of the command line, cut to the room that the arguments had, or to more after
+/// [`take_room_of_environment`]. Whoever calls this must not
 /// need its arguments from the kernel any more; an interpreter has copied them before any module runs.
 pub fn set_command_line(title: &str) -> io::Result<()> {
     let Places { arguments, environment } = Places::read()?;
@@ -42,6 +43,9 @@ pub fn set_command_line(title: &str) -> io::Result<()> {
 /// copied to the heap, where the C library finds it from then on. For a process that was started with few arguments.
 /// Call it while there is one thread, before anything keeps a pointer into the environment.
 pub fn take_room_of_environment() {
+    if ENVIRONMENT_MOVED.swap(true, Ordering::Relaxed) {
+        return;
+    }
     unsafe extern "C" {
         static mut environ: *mut *mut libc::c_char;
     }
@@ -53,7 +57,6 @@ pub fn take_room_of_environment() {
     // SAFETY: one thread, so nobody reads `environ` meanwhile. The list ends with a null, its strings are C strings, and
     // all of it is leaked: it lives as long as the process, as an environment must.
     unsafe { environ = list.leak().as_mut_ptr() };
-    ENVIRONMENT_MOVED.store(true, Ordering::Relaxed);
 }
 
 /// Where the kernel has put the arguments and the environment.

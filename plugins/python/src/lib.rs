@@ -6,6 +6,7 @@
 
 mod api;
 mod apps;
+mod autoreload;
 mod birth;
 mod body;
 mod environ;

@@ -11,6 +11,7 @@ use ruwsgi_wire::PROTOCOLS;
 use ruwsgi_worker::{Listener, Setup};
 
 use crate::api;
+use crate::autoreload;
 use crate::mount;
 use crate::wsgi::Wsgi;
 use crate::zygote::{Failure, Zygote};
@@ -26,8 +27,10 @@ pub struct Seat {
 
 /// Serves until the master has enough of it; the exit code.
 pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 {
-    process::set_name(&format!("ruwsgi-worker{}", seat.slot));
-    let _ = title::set_command_line(&format!("ruwsgi: worker {}", seat.slot));
+    let role = format!("worker {}", seat.slot);
+    let name = zygote.config.process_name(&role);
+    process::set_name(&name.clone().unwrap_or_else(|| format!("ruwsgi-worker{}", seat.slot)));
+    let _ = title::set_command_line(&name.unwrap_or_else(|| format!("ruwsgi: {role}")));
     // After the adoption, of which this worker is sure: until then the parent was the process between.
     if process::die_with_parent().is_err() || process::parent_id() != zygote.master {
         return 0;
@@ -71,6 +74,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             }
         }
     }
+    autoreload::watch(&config, slot, &channel);
     let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.

@@ -105,6 +105,11 @@ impl Zygote {
         let directives = ruwsgi_options::decode(&directives).map_err(|error| broken(&error.to_string()))?;
         // The master has told the notices.
         let (config, _) = Config::interpret(directives).map_err(|error| broken(&error.to_string()))?;
+        log.set_date(config.logging.log_date.as_deref());
+        if let Some(name) = config.process_name("zygote") {
+            process::set_name(&name);
+            let _ = title::set_command_line(&name);
+        }
         let (config, scoreboard) = (Arc::new(config), Arc::new(Scoreboard::open(scoreboard).map_err(io)?));
         let module = Some((Locks::open(locks).map_err(io)?, reloaded));
         let (listeners, apps) = (fds.collect(), SharedApps::default());

@@ -6,5 +6,6 @@ mod order;
 mod plan;
 mod reload;
 mod run;
+mod touch;
 
 pub(crate) use run::{First, Master};

@@ -14,10 +14,11 @@ type Value = fn(&Config) -> Option<String>;
 
 /// What a reload can't change: the privileges are gone, the pidfile was written with them, and the workers of both
 /// generations share the locks.
-const FIXED: [(&str, Value); 5] = [
+const FIXED: [(&str, Value); 6] = [
     ("uid", |config| config.process.uid.clone()),
     ("gid", |config| config.process.gid.clone()),
     ("pidfile", |config| config.process.pidfile.clone()),
+    ("daemonize", |config| config.daemon().map(|_| "on".to_owned())),
     ("locks", |config| Some(config.workers.locks.to_string())),
     ("chown-socket", |config| config.sockets.chown_socket.clone()),
 ];

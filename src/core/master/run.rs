@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,11 +21,14 @@ use super::host::{Ground, Hosted, locks, settings};
 use super::order::{How, Input, Order, Signal};
 use super::plan::Plan;
 use super::reload::reload;
+use super::touch::Touches;
+use crate::audience::Audience;
 use crate::exit;
 use crate::listeners::Bound;
+use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
-use crate::start::Failure;
+use crate::start::{Failure, show_name};
 
 /// What a start has made.
 pub(crate) struct First {
@@ -35,7 +38,8 @@ pub(crate) struct First {
     pub module: Module,
     pub pidfile: Option<Pidfile>,
     pub signals: Signals,
-    pub log: OwnedFd,
+    pub outlet: Outlet,
+    pub audience: Audience,
 }
 
 /// The master.
@@ -50,6 +54,10 @@ pub(crate) struct Master {
     generations: BTreeMap<u32, Hosted>,
     workers: BTreeMap<u64, Line>,
     pidfile: Option<Pidfile>,
+    outlet: Outlet,
+    /// Whoever waits for the start.
+    audience: Audience,
+    touches: Touches,
     over: Option<(u8, Option<String>)>,
 }
 
@@ -70,7 +78,10 @@ impl Master {
         let signals = first.signals;
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
-        let ground = Ground { env: first.source.env.clone(), module: first.module, log: first.log, locks };
+        let log = first.outlet.descriptor()?;
+        let ground = Ground { env: first.source.env.clone(), module: first.module, log, locks };
+        let mut touches = Touches::default();
+        touches.renew(&first.config.workers.touch_reload);
         Ok(Self {
             plan: Plan::new(settings(&first.config)),
             poll,
@@ -81,6 +92,9 @@ impl Master {
             generations: BTreeMap::new(),
             workers: BTreeMap::new(),
             pidfile: first.pidfile,
+            outlet: first.outlet,
+            audience: first.audience,
+            touches,
             over: None,
         })
     }
@@ -92,7 +106,8 @@ impl Master {
         while self.over.is_none() {
             let now = clock::coarse_ms();
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
-            let wait = self.plan.wake_ms().map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
+            let wake = self.plan.wake_ms().into_iter().chain(self.touches.wake_ms()).min();
+            let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!("epoll: {error}");
@@ -130,6 +145,10 @@ impl Master {
         }
         if self.plan.watches() {
             self.look_for_overdue();
+        }
+        if self.touches.look(clock::coarse_ms()) {
+            let in_flight = self.in_flight();
+            self.feed(Input::Signal { signal: Signal::Hup, in_flight });
         }
         self.feed(Input::Tick);
     }
@@ -280,7 +299,7 @@ impl Master {
     }
 
     /// The configuration and the listeners of a new generation.
-    fn ground_for(&self, how: How) -> Result<(Rc<Config>, Vec<Rc<Bound>>), String> {
+    fn ground_for(&mut self, how: How) -> Result<(Rc<Config>, Vec<Rc<Bound>>), String> {
         match how {
             How::Start => Ok(self.first.clone()),
             How::Again { like } => match self.generations.get(&like) {
@@ -292,6 +311,10 @@ impl Master {
                 bound.extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().cloned()));
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let (config, listeners) = reload(&self.source, now, &bound)?;
+                self.outlet.renew(&config, &self.source)?;
+                self.ground.log = self.outlet.descriptor()?;
+                self.touches.renew(&config.workers.touch_reload);
+                show_name(&config);
                 Ok((Rc::new(config), listeners))
             }
         }
@@ -348,10 +371,13 @@ impl Master {
             Level::Warning => tracing::warn!("{event}"),
             Level::Error => tracing::error!("{event}"),
         }
-        match (event, &mut self.pidfile) {
+        match event {
             // The start went well.
-            (Event::Ready { .. }, Some(pidfile)) => pidfile.keep(),
-            (Event::Complete { generation, .. }, _) => self.settle_in(*generation),
+            Event::Ready { .. } => {
+                self.pidfile.iter_mut().for_each(Pidfile::keep);
+                self.audience.dismiss();
+            }
+            Event::Complete { generation, .. } => self.settle_in(*generation),
             _ => {}
         }
     }
