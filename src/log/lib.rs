@@ -112,6 +112,13 @@ impl Log {
         sink.flush();
     }
 
+    /// The same, with the time before it, where somebody has asked for that: for the server's own words.
+    pub fn tell(&self, line: &[u8]) {
+        let mut dated = self.date();
+        dated.extend_from_slice(line);
+        self.say(&dated);
+    }
+
     /// Forgets what waits: in a child after a fork, since the parent still has those lines.
     pub fn forget(&self) {
         let mut sink = self.lock();

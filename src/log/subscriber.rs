@@ -29,9 +29,7 @@ impl Subscriber for Lines {
         });
         event.record(&mut line);
         line.0.push('\n');
-        let mut dated = self.0.date();
-        dated.extend_from_slice(line.0.as_bytes());
-        self.0.say(&dated);
+        self.0.tell(line.0.as_bytes());
     }
 
     // Spans are not used: a life event says everything itself.

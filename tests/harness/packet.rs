@@ -43,7 +43,7 @@ pub fn request(method: &str, uri: &str, more: &[(&str, &str)]) -> Vec<u8> {
 
 /// A program that is on the `PATH`, where administrators have theirs, or in the folder of the peers that `tools/bench`
 /// compares with.
-fn program(name: &str) -> Option<PathBuf> {
+pub fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let home = std::env::var("HOME").unwrap_or_default();
     let peers = std::env::var("RUWSGI_PEERS").unwrap_or(format!("{home}/.cache/ruwsgi-peers"));

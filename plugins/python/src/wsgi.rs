@@ -137,7 +137,7 @@ impl Parts {
         let number = self.apps.choose(request.vars);
         let Some((number, app)) = number.and_then(|number| Some((number, self.apps.get(number)?))) else {
             // uWSGI's words, which people look for.
-            self.log.say(b"--- no python application found, check your startup logs for errors ---\n");
+            self.log.tell(b"--- no python application found, check your startup logs for errors ---\n");
             return response.fail();
         };
         response.set_app(number);

@@ -19,7 +19,7 @@ pub(super) fn add(module: &Bound<'_, PyModule>) -> PyResult<()> {
 fn log(line: &Bound<'_, PyAny>) -> PyResult<bool> {
     let mut line = text::bytes(line)?;
     line.push(b'\n');
-    instance()?.log.say(&line);
+    instance()?.log.tell(&line);
     Ok(true)
 }
 
