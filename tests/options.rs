@@ -103,6 +103,31 @@ fn a_file_of_the_old_days_runs_unchanged() {
 }
 
 #[test]
+fn the_module_of_the_server_may_lie_in_a_folder_for_plugins() {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_ruwsgi"));
+    let site =
+        site().ini("http-socket = 127.0.0.1:0\nwsgi-file = app.py\nplugins-dir = nothing\nplugins-dir = plugins");
+    site.write_ini();
+    let copy = site.path("ruwsgi");
+    std::fs::copy(binary, &copy).unwrap();
+    let start = |site: &Site| {
+        let mut command = std::process::Command::new(&copy);
+        command.args(["--ini", "uwsgi.ini"]);
+        site.dress(&mut command);
+        command
+    };
+    let output = start(&site).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("the extension module is missing") && log.contains("plugins/libruwsgi_python.so"), "{log}");
+    std::fs::create_dir(site.path("plugins")).unwrap();
+    // In a test's build, the fresh one is the one in `deps`.
+    let module = binary.parent().unwrap().join("deps/libruwsgi_python.so");
+    std::os::unix::fs::symlink(module, site.path("plugins/libruwsgi_python.so")).unwrap();
+    let command = start(&site);
+    has_workers(&Server::of(command, site), 1);
+}
+
+#[test]
 fn callables_can_have_any_name() {
     let site = Site::code(
         r#"

@@ -70,7 +70,7 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
-    let module = Module::find()?;
+    let module = Module::find(&config, &source)?;
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }

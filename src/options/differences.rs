@@ -96,6 +96,12 @@ const SOCKETS: &[Difference] = &[
         "0660 (an `umask` that is set counts); the live socket of another server is never taken over",
         "chmod-socket = 755",
     ),
+    differs(
+        "programs that the application starts",
+        "get the connections and sockets of the server",
+        "get none of them",
+        "close-on-exec = false",
+    ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
 ];
 
@@ -146,7 +152,12 @@ const RESPONSES: &[Difference] = &[
     differs("an exception before any output", "the connection is closed without a byte", "500", ""),
     differs("a body above its `Content-Length`; a body with HEAD, 204 and 304", "sent as it is", "cut", ""),
     differs("CR, LF and NUL in the status or in fields", "sent as they are", "an exception in the application", ""),
-    differs("a client that is gone while it is written to", "an `OSError` in the log for each", "no line", ""),
+    differs(
+        "a client that is gone while it is written to",
+        "an `OSError` in the log for each",
+        "no line",
+        "ignore-write-errors = false",
+    ),
 ];
 
 /// How the configuration is read.

@@ -154,7 +154,7 @@ mod tests {
         {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
-        for name in ["reaper", "log-reopen", "close-on-exec", "wsgi-strict", "log-master"] {
+        for name in ["reaper", "wsgi-strict", "log-master"] {
             assert_eq!(class(name), Some(Class::Harmless), "{name}");
         }
         for name in ["php-set", "rack", "psgi", "lua", "jail", "pypy-wsgi", "cgi"] {

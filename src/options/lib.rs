@@ -60,5 +60,6 @@ pub use report::{Error, Notice};
 #[cfg(feature = "argv")]
 pub use source::Source;
 pub use table::{
-    Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
+    Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
+    Workers,
 };

@@ -115,6 +115,7 @@ impl Ground {
             ],
             env: &env,
             umask: config.process.umask,
+            input: config.process.honour_stdin,
             keep: &[self.module.as_fd(), theirs.as_fd()],
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;

@@ -38,6 +38,5 @@ pub const TOPICS: &[Topic] = &[
     exposes("the server starts and stays", "no-server command-mode exit?"),
     exposes("this library is not loaded", "dlopen="),
     degrades("nothing is printed", "print= iprint="),
-    degrades("no plugin is loaded from there", "plugins-dir= plugin-dir="),
     harmless("plugins are built in", "autoload"),
 ];
