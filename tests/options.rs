@@ -194,13 +194,23 @@ fn python_for_everybody() -> Option<&'static str> {
 #[test]
 fn help_and_version_are_answers() {
     let site = Site::empty();
-    for flag in ["--help", "-h"] {
-        let help = site.run_with([flag]);
-        assert_eq!((help.code, help.log.as_str()), (0, ""));
-        for word in ["Workers", "--processes", "Python", "--wsgi-file", "Sockets", "--http-socket"] {
+    for (arguments, words) in [
+        (&["--help"][..], ["--ini FILE", "--processes NUM", "--help-all"]),
+        (&["-h"], ["--ini FILE", "--processes NUM", "--help-all"]),
+        (&["--help-all"], ["Workers", "--processes", "--log-format"]),
+        (&["--help", "processes"], ["-p, --processes NUM, --workers NUM", "UWSGI_PROCESSES", "in a file"]),
+        (&["--help", "cheaper"], ["number", "not built yet", "a warning"]),
+        (&["--options-status"], ["names of uWSGI's options", " work\n", "not needed"]),
+        (&["completions", "bash"], ["_ruwsgi()", "--processes", "complete"]),
+    ] {
+        let help = site.run_with(arguments);
+        assert_eq!((help.code, help.log.as_str()), (0, ""), "{arguments:?}");
+        for word in words {
             assert!(help.out.contains(word), "{word} is not in\n{}", help.out);
         }
     }
+    site.run_with(["--help", "procesess"]).failed(1, &["procesess", "did you mean processes?"]);
+    site.run_with(["completions", "csh"]).failed(1, &["bash, zsh, fish"]);
     let version = site.run_with(["--version"]);
     assert_eq!((version.code, version.out.as_str()), (0, concat!("ruwsgi ", env!("CARGO_PKG_VERSION"), "\n")));
 }

@@ -1,5 +1,5 @@
 //! The command line, by clap from the table: every known name is an argument, so that prefixes and mistakes are judged
-//! against all of them; only those that work are shown by `--help`.
+//! against all of them; what `--help` and its kin print is in `help`.
 //!
 //! `load` calls [`parse`] and takes the words in their order. Nothing is read or judged here.
 
@@ -35,32 +35,10 @@ const FILES: &str = "<files>";
 /// What clap gives an option without a value: no argument of a process can hold it.
 const BARE: &str = "\0";
 
-const ABOUT: &str = "\
-ruwsgi [OPTION]... [FILE.ini]...   runs Python (WSGI) applications from uWSGI's configuration
-
-An option is the same here (--processes 4), in a file (processes = 4) and in the environment (UWSGI_PROCESSES=4).
-One without a value is turned off by =false. Files without an option are read last.
-";
-
 /// The words of later commands, which are no files.
 const COMMANDS: &[&str] = &[
-    "serve",
-    "dev",
-    "check",
-    "config",
-    "migrate",
-    "status",
-    "top",
-    "reload",
-    "stop",
-    "drain",
-    "workers",
-    "logs",
-    "metrics",
-    "completions",
-    "version",
-    "doctor",
-    "gunicorn",
+    "serve", "dev", "check", "config", "migrate", "status", "top", "reload", "stop", "drain", "workers", "logs",
+    "metrics", "version", "doctor", "gunicorn",
 ];
 
 /// The words in their order, those without an option last; `arguments` is without the program's name.
@@ -90,29 +68,6 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
     options.sort_by_key(|(place, _)| *place);
     files.sort_by_key(|(place, _)| *place);
     Ok(options.into_iter().chain(files).map(|(_, word)| word).collect())
-}
-
-/// What `--help` prints: a line for each option that works.
-pub fn help() -> String {
-    let mut out = String::from(ABOUT);
-    let mut heading = "";
-    for row in ROWS {
-        if row.heading != heading {
-            heading = row.heading;
-            out.extend(["\n", heading, ":\n"]);
-        }
-        let letter = row.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
-        let value = match row.arg {
-            Arg::None => String::new(),
-            Arg::Optional => format!("[={}]", row.hint),
-            Arg::Required => format!(" {}", row.hint),
-        };
-        let left = format!("{letter}--{}{value}", row.names[0]);
-        let others: Vec<String> = row.names[1..].iter().map(|name| format!("--{name}")).collect();
-        let others = if others.is_empty() { String::new() } else { format!(" (also {})", others.join(", ")) };
-        out.push_str(&format!("  {left:<32} {}{others}\n", row.help));
-    }
-    out
 }
 
 fn name(id: &str) -> Option<&'static str> {
@@ -327,17 +282,6 @@ mod tests {
         let bad = OsStr::from_bytes(b"a\xff").to_owned();
         assert!(parse(std::slice::from_ref(&bad)).is_err());
         assert!(parse(&["--module".into(), bad]).is_err());
-    }
-
-    #[test]
-    fn help_shows_what_works_in_groups() {
-        let help = help();
-        for part in ["Workers:", "Sockets:", "Process:", "Python:", "Logging:", "Configuration:", "-p, --processes"] {
-            assert!(help.contains(part), "{part}\n{help}");
-        }
-        assert!(!help.contains("--emperor"));
-        assert!(help.ends_with('\n') && help.lines().all(|line| line.len() < 125), "{help}");
-        assert!(help.lines().count() < 250, "{}", help.lines().count());
     }
 
     #[test]

@@ -13,6 +13,16 @@ pub struct Difference {
     pub back: &'static str,
 }
 
+impl Difference {
+    /// Whether it is about this option.
+    pub fn speaks_of(&self, option: &str) -> bool {
+        let back = self.back.split(" = ").next() == Some(option);
+        // `http = :8080` in backticks speaks of `http`.
+        let mut marked = self.subject.split('`').skip(1).step_by(2);
+        back || marked.any(|marked| marked.split(" = ").next() == Some(option))
+    }
+}
+
 const fn differs(subject: &'static str, uwsgi: &'static str, here: &'static str, back: &'static str) -> Difference {
     Difference { subject, uwsgi, here, back }
 }
@@ -50,9 +60,14 @@ const LIFE: &[Difference] = &[
         "umask = 000",
     ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
-    differs("the master", "only with `master`", "always there", ""),
-    differs("interpreters", "one for each application", "one for each process", ""),
-    differs("threads of the application", "stand still between requests without `enable-threads`", "always run", ""),
+    differs("the master (`master`)", "only with `master`", "always there", ""),
+    differs("interpreters (`single-interpreter`)", "one for each application", "one for each process", ""),
+    differs(
+        "threads of the application (`enable-threads`)",
+        "stand still between requests without `enable-threads`",
+        "always run",
+        "",
+    ),
     differs("`sys.executable`", "the server", "the interpreter of the virtual environment", ""),
     differs(
         "what a client sends, in request lines",

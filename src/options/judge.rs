@@ -81,11 +81,7 @@ fn refuses(class: Class, strict: bool) -> bool {
 
 fn absent(name: &str, topic: &Topic, refused: bool) -> String {
     let consequence = topic.consequence;
-    let why = match topic.class {
-        Class::Harmless => format!("not needed: {consequence}"),
-        Class::Degrades | Class::Exposes => format!("not built yet: {consequence}"),
-        Class::Never => format!("no part of this server: {consequence}"),
-    };
+    let why = format!("{}: {consequence}", topic.class.verdict());
     let way = if refused { format!("; allow-missing = {name} starts without it") } else { String::new() };
     format!("{name}: {why}{way}")
 }

@@ -31,6 +31,8 @@ mod gather;
 #[cfg(feature = "argv")]
 mod guide;
 #[cfg(feature = "argv")]
+mod help;
+#[cfg(feature = "argv")]
 mod ini;
 #[cfg(feature = "argv")]
 mod judge;
@@ -46,9 +48,15 @@ mod magic;
 mod plugin;
 #[cfg(test)]
 mod random;
+#[cfg(feature = "argv")]
+mod reference;
 mod report;
 #[cfg(feature = "argv")]
+mod shell;
+#[cfg(feature = "argv")]
 mod source;
+#[cfg(feature = "argv")]
+mod status;
 mod table;
 
 pub use directive::{Directive, Origin, decode, encode};
@@ -56,9 +64,15 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use guide::migrating;
 #[cfg(feature = "argv")]
 pub use load::{Loaded, Request, load};
+#[cfg(feature = "argv")]
+pub use reference::options;
 pub use report::{Error, Notice};
 #[cfg(feature = "argv")]
+pub use shell::manual;
+#[cfg(feature = "argv")]
 pub use source::Source;
+#[cfg(feature = "argv")]
+pub use status::summary;
 pub use table::{
     Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
     Workers,

@@ -7,10 +7,13 @@ use crate::argv::{self, Word};
 use crate::directive::{Directive, Origin};
 use crate::expand::expand;
 use crate::gather::Gather;
+use crate::help;
 use crate::judge::{Circumstances, judge};
 use crate::known::known;
 use crate::report::{Error, Notice};
+use crate::shell;
 use crate::source::Source;
+use crate::status::status;
 use crate::table::{Config, row};
 
 /// What the command line asks for. A text to print ends with a line break.
@@ -47,12 +50,18 @@ nothing to run; for example:
 
 /// Reads the environment, the command line and all files, and says what it all means.
 pub fn load(source: &Source) -> Result<Request, Error> {
-    let words = argv::parse(source.argv.get(1..).unwrap_or_default())?;
+    let arguments = source.argv.get(1..).unwrap_or_default();
+    if let Some(text) = shell::asked(arguments).or_else(|| help::topic(arguments)) {
+        return text.map(Request::Help);
+    }
+    let words = argv::parse(arguments)?;
     let mut gather = Gather::new(source);
     gather.environment()?;
     for word in words {
         match word {
-            Word::Option { name: "help" | "usage", .. } => return Ok(Request::Help(argv::help())),
+            Word::Option { name: "help" | "usage", .. } => return Ok(Request::Help(help::short())),
+            Word::Option { name: "help-all", .. } => return Ok(Request::Help(help::all())),
+            Word::Option { name: "options-status", .. } => return Ok(Request::Help(status())),
             Word::Option { name: "version", .. } => return Ok(version()),
             Word::Option { name, value } => gather.say(Directive { name: name.into(), value, origin: Origin::Argv })?,
             Word::File(name) => gather.positional(&name)?,
@@ -63,7 +72,9 @@ pub fn load(source: &Source) -> Result<Request, Error> {
     }
     let loaded = understand(gather, source)?;
     Ok(match &loaded.config.control {
-        control if control.help => Request::Help(argv::help()),
+        control if control.help => Request::Help(help::short()),
+        control if control.help_all => Request::Help(help::all()),
+        control if control.options_status => Request::Help(status()),
         control if control.version => version(),
         _ => Request::Run(loaded),
     })

@@ -90,6 +90,26 @@ pub struct Row {
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
 }
 
+/// Names that uWSGI does not know.
+#[cfg(feature = "argv")]
+pub const OURS: &[&str] = &["trusted-proxies", "underscore-headers", "allow-missing", "help-all", "options-status"];
+
+#[cfg(feature = "argv")]
+impl Row {
+    /// What it does, and its default: `run NUM worker processes [1]` in two. A flag is off unless it says otherwise.
+    pub fn about(&self) -> (String, Option<&'static str>) {
+        if let Some((text, rest)) = self.help.split_once(" [")
+            && let Some((default, rest)) = rest.split_once(']')
+            && (rest.is_empty() || rest.starts_with(';'))
+        {
+            return (format!("{text}{rest}"), default.split(':').next());
+        }
+        let is_on = self.help.contains("(on") || self.help.starts_with("always on");
+        let default = if is_on { "on" } else { "off" };
+        (self.help.to_owned(), (self.arg == Arg::None).then_some(default))
+    }
+}
+
 /// The row that has this name.
 pub fn row(name: &str) -> Option<(&'static Row, &'static str)> {
     ROWS.iter().find_map(|row| row.names.iter().find(|known| **known == name).map(|known| (row, *known)))
@@ -419,8 +439,12 @@ options! {
         ["show-config"] => show_config: Flag;
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";
-        /// print this
+        /// print the usual options; with OPTION behind it, that one
         ["help", "usage"], 'h' => help: Flag;
+        /// print all options that work
+        ["help-all"] => help_all: Flag;
+        /// print how many of uWSGI's options work
+        ["options-status"] => options_status: Flag;
         /// print the version
         ["version"] => version: Flag;
     }
