@@ -17,6 +17,7 @@ mod start;
 use std::fmt;
 use std::io;
 
+pub use pidfile::{reload, stop};
 use ruwsgi_options::Config;
 pub use start::run;
 

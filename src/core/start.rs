@@ -67,6 +67,7 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;

@@ -6,13 +6,15 @@
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use bstr::BString;
 use clap::builder::{OsStr as Text, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command};
 
+use crate::directive::Origin;
 use crate::kind::Arg;
 use crate::known::{ABSENT, meant};
-use crate::report::Error;
+use crate::report::{Error, Problem};
 use crate::table::ROWS;
 
 /// A word of the command line.
@@ -23,10 +25,10 @@ pub enum Word {
         /// The whole name.
         name: &'static str,
         /// The value.
-        value: Option<String>,
+        value: Option<BString>,
     },
     /// A word without an option.
-    File(String),
+    File(BString),
 }
 
 /// The id of the words without an option: no option can be called so.
@@ -52,16 +54,14 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
         let values = matches.get_many::<OsString>(id.as_str()).into_iter().flatten();
         let places = matches.indices_of(id.as_str()).into_iter().flatten();
         for (place, value) in places.zip(values) {
-            let text = value.to_str().ok_or_else(|| {
-                Error::new(format!("{}: {} is not UTF-8 (command line)", id.as_str(), value.display()))
-            })?;
+            let text = value.as_bytes();
             match name(id.as_str()) {
                 Some(name) => {
-                    options.push((place, Word::Option { name, value: (text != BARE).then(|| text.to_owned()) }));
+                    options.push((place, Word::Option { name, value: (text != BARE.as_bytes()).then(|| text.into()) }));
                 }
                 // uWSGI passes over these: they were marks of its own.
-                None if text.starts_with('[') => {}
-                None => files.push((place, Word::File(text.to_owned()))),
+                None if text.starts_with(b"[") => {}
+                None => files.push((place, Word::File(text.into()))),
             }
         }
     }
@@ -152,17 +152,19 @@ fn refusal(error: &clap::Error) -> Error {
         Some(ContextValue::String(said)) => said.split([' ', '=', '[']).next().unwrap_or_default(),
         _ => return Error::new(error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ")),
     };
+    let mut suggestion = None;
     let line = match error.kind() {
         ErrorKind::UnknownArgument => match candidates(said.trim_start_matches('-')).as_slice() {
-            [] => format!("{said}: unknown option{}", meant(said.trim_start_matches('-'))),
-            some => format!("{said}: which one? --{}", some.join(", --")),
+            [] => {
+                suggestion = meant(said.trim_start_matches('-'));
+                "unknown option".to_owned()
+            }
+            some => format!("which one? --{}", some.join(", --")),
         },
-        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
-            format!("{said}: a value is missing")
-        }
-        kind => format!("{said}: {kind}"),
+        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => "a value is missing".into(),
+        kind => kind.to_string(),
     };
-    Error::new(format!("{line} (command line)"))
+    Problem { name: said.into(), suggestion, ..Problem::error(line).at(&Origin::Argv) }.into()
 }
 
 /// What an ambiguous beginning may be, as far as one cares to read.
@@ -192,7 +194,7 @@ mod tests {
             .map(|word| match word {
                 Word::Option { name, value: Some(value) } => format!("{name}={value}"),
                 Word::Option { name, value: None } => name.into(),
-                Word::File(file) => file,
+                Word::File(file) => file.to_string(),
             })
             .collect())
     }
@@ -278,10 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_an_error() {
+    fn bytes_need_not_be_text() {
         let bad = OsStr::from_bytes(b"a\xff").to_owned();
-        assert!(parse(std::slice::from_ref(&bad)).is_err());
-        assert!(parse(&["--module".into(), bad]).is_err());
+        assert_eq!(parse(std::slice::from_ref(&bad)), Ok(vec![Word::File(b"a\xff".into())]));
+        let chdir = Word::Option { name: "chdir", value: Some(b"a\xff".into()) };
+        assert_eq!(parse(&["--chdir".into(), bad]), Ok(vec![chdir]));
     }
 
     #[test]

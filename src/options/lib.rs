@@ -18,14 +18,22 @@
 mod absent;
 #[cfg(feature = "argv")]
 mod argv;
+#[cfg(feature = "argv")]
+mod attached;
+#[cfg(feature = "argv")]
+mod calculate;
 mod config;
+#[cfg(feature = "argv")]
+mod declare;
 #[cfg(feature = "argv")]
 mod differences;
 mod directive;
 #[cfg(feature = "argv")]
 mod expand;
 #[cfg(feature = "argv")]
-mod file;
+mod forbid;
+#[cfg(feature = "argv")]
+mod format;
 #[cfg(feature = "argv")]
 mod gather;
 #[cfg(feature = "argv")]
@@ -33,10 +41,9 @@ mod guide;
 #[cfg(feature = "argv")]
 mod help;
 #[cfg(feature = "argv")]
-mod ini;
-#[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_language;
 mod kind_log;
 mod kind_static;
 #[cfg(feature = "argv")]
@@ -44,13 +51,19 @@ mod known;
 #[cfg(feature = "argv")]
 mod load;
 #[cfg(feature = "argv")]
+mod logic;
+#[cfg(feature = "argv")]
 mod magic;
 mod plugin;
 #[cfg(test)]
 mod random;
 #[cfg(feature = "argv")]
+mod record;
+#[cfg(feature = "argv")]
 mod reference;
 mod report;
+#[cfg(feature = "argv")]
+mod resource;
 #[cfg(feature = "argv")]
 mod shell;
 #[cfg(feature = "argv")]
@@ -58,15 +71,19 @@ mod source;
 #[cfg(feature = "argv")]
 mod status;
 mod table;
+#[cfg(feature = "argv")]
+mod words;
 
 pub use directive::{Directive, Origin, decode, encode};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
 #[cfg(feature = "argv")]
-pub use load::{Loaded, Request, load};
+pub use load::{Loaded, Request, Survey, load, survey};
+#[cfg(feature = "argv")]
+pub use record::Record;
 #[cfg(feature = "argv")]
 pub use reference::options;
-pub use report::{Error, Notice};
+pub use report::{Error, Problem, Severity};
 #[cfg(feature = "argv")]
 pub use shell::manual;
 #[cfg(feature = "argv")]

@@ -35,7 +35,7 @@ impl Kind for NeedPlugins {
 }
 
 /// `0:python3`, `python,http` and `/usr/lib/uwsgi/plugins/python3_plugin.so` as names.
-fn plugin_names(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn plugin_names(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| {
         let name = match name.split_once(':') {
             Some((modifier, name)) if modifier.bytes().all(|byte| byte.is_ascii_digit()) => name,
@@ -79,7 +79,7 @@ const BUILT_IN: &[&str] = &[
     "zergpool",
 ];
 
-fn is_built_in(name: &str) -> bool {
+pub(crate) fn is_built_in(name: &str) -> bool {
     let python = name.strip_prefix("python").is_some_and(|rest| {
         !rest.starts_with('2') && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-')
     });

@@ -3,11 +3,15 @@
 //!
 //! `Config::interpret` and the command line read the rows. Options that are not built are rows of `absent`.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::directive::{Directive, Origin};
 use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
@@ -86,6 +90,10 @@ pub struct Row {
     /// Its line there.
     #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
     pub help: &'static str,
+    /// What it takes, for those who gave it something else.
+    pub takes: Option<&'static str>,
+    /// Whether its value may be bytes that are no text.
+    pub bytes: bool,
     /// Reads a value into the configuration.
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
 }
@@ -112,8 +120,11 @@ impl Row {
 
 /// The row that has this name.
 pub fn row(name: &str) -> Option<(&'static Row, &'static str)> {
-    ROWS.iter().find_map(|row| row.names.iter().find(|known| **known == name).map(|known| (row, *known)))
+    INDEX.get_key_value(name).map(|(known, row)| (*row, *known))
 }
+
+static INDEX: LazyLock<HashMap<&'static str, &'static Row>> =
+    LazyLock::new(|| ROWS.iter().flat_map(|row| row.names.iter().map(move |name| (*name, row))).collect());
 
 macro_rules! options {
     ($(
@@ -163,6 +174,8 @@ macro_rules! options {
                 hint: options!(@first $({ $hint })? { <$Kind as Kind>::HINT }),
                 heading: $heading,
                 help: $help.trim_ascii_start(),
+                takes: <$Kind as Kind>::TAKES,
+                bytes: <$Kind as Kind>::BYTES,
                 set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
             },
         )*)*];
@@ -424,15 +437,103 @@ options! {
     /// Where the configuration comes from, and how strictly it is read.
     pub struct Control: "Configuration" as control {
         /// read this file; FILE:section reads another section than [uwsgi], - is standard input
-        ["ini"] => ini: Texts as "FILE";
+        ["ini"] => ini: Acted as "FILE";
+        /// read this file of YAML; FILE:name reads another mapping than uwsgi
+        ["yaml", "yml"], 'y' => yaml: Acted as "FILE";
+        /// read this file of JSON; FILE:name reads another object than uwsgi
+        ["json", "js"], 'j' => json: Acted as "FILE";
+        /// read this file of XML; FILE:id reads what has this id
+        ["xml", "xmlconfig"], 'x' => xml: Acted as "FILE";
         /// read this file at this place
-        ["include"] => include: Texts as "FILE";
+        ["include"] => include: Acted as "FILE";
         /// read this file after everything else
-        ["inherit"] => inherit: Texts as "FILE";
+        ["inherit"] => inherit: Acted as "FILE";
+        /// put the text of this file in front of every file that is read from here on
+        ["inject-before"] => inject_before: Acted as "FILE";
+        /// the same, behind it
+        ["inject-after"] => inject_after: Acted as "FILE";
+        /// start with this file instead, if the start fails with exit code 1
+        ["fallback-config"] => fallback_config: Acted as "FILE";
         /// set an option or a placeholder
-        ["set"], 'S' => set: Texts as "NAME=VALUE";
+        ["set"], 'S' => set: Acted as "NAME=VALUE";
         /// set a placeholder; an option of that name is refused
-        ["set-placeholder", "set-ph"] => set_placeholder: Texts as "NAME=VALUE";
+        ["set-placeholder", "set-ph"] => set_placeholder: Acted as "NAME=VALUE";
+        /// set a placeholder to the IPv4 address of a host
+        ["resolve"] => resolve: Acted as "NAME=HOST";
+        /// make an option: web=http-socket=:$1;processes=$2
+        ["declare-option"] => declare_option: Acted as "NAME=TEMPLATE";
+        /// the same, after placeholders in the template were filled in
+        ["declare-option2"] => declare_option2: Acted as "NAME=TEMPLATE";
+        /// say the next lines for each of these words, which is %(_)
+        ["for"] => for_words: Acted as "WORDS";
+        /// for each file that matches
+        ["for-glob"] => for_glob: Acted as "PATTERN";
+        /// for each number from 1 on
+        ["for-times"] => for_times: Acted as "NUM";
+        /// for each line of a file
+        ["for-readline"] => for_readline: Acted as "FILE";
+        /// the end of what is said for each, or on a condition
+        ["endfor", "end-for", "endif", "end-if"] => end_of_block: MaybeMark;
+        /// read the next lines only if this option was said, perhaps with this value
+        ["if-opt"] => if_opt: Acted as "NAME[=VALUE]";
+        /// only if not
+        ["if-not-opt"] => if_not_opt: Acted as "NAME[=VALUE]";
+        /// only if this variable is set, perhaps to this value
+        ["if-env", "ifenv"] => if_env: Acted as "NAME[=VALUE]";
+        /// only if not
+        ["if-not-env"] => if_not_env: Acted as "NAME[=VALUE]";
+        /// only at a reload
+        ["if-reload"] => if_reload: Mark;
+        /// only at the start
+        ["if-not-reload"] => if_not_reload: Mark;
+        /// only on this machine
+        ["if-hostname"] => if_hostname: Acted as "HOST";
+        /// only elsewhere
+        ["if-not-hostname"] => if_not_hostname: Acted as "HOST";
+        /// only on machines whose name matches
+        ["if-hostname-match"] => if_hostname_match: Acted as "REGEX";
+        /// only elsewhere
+        ["if-not-hostname-match"] => if_not_hostname_match: Acted as "REGEX";
+        /// only if this file or directory is there
+        ["if-exists", "ifexists"] => if_exists: Acted as "PATH";
+        /// only if not
+        ["if-not-exists"] => if_not_exists: Acted as "PATH";
+        /// only if this file is there
+        ["if-file"] => if_file: Acted as "FILE";
+        /// only if not
+        ["if-not-file"] => if_not_file: Acted as "FILE";
+        /// only if this directory is there
+        ["if-dir", "ifdir", "if-directory"] => if_dir: Acted as "DIR";
+        /// only if not
+        ["if-not-dir"] => if_not_dir: Acted as "DIR";
+        /// only if this plugin is built in
+        ["if-plugin", "ifplugin"] => if_plugin: Acted as "NAME";
+        /// only if not
+        ["if-not-plugin"] => if_not_plugin: Acted as "NAME";
+        /// refuse these options from here on
+        ["blacklist"] => blacklist: Acted as "NAMES";
+        /// until here
+        ["end-blacklist"] => end_blacklist: Mark;
+        /// refuse all but these options from here on
+        ["whitelist"] => whitelist: Acted as "NAMES";
+        /// until here
+        ["end-whitelist"] => end_whitelist: Mark;
+        /// say this in the log
+        ["print", "iprint"] => print: Acted;
+        /// end with this code, without a server
+        ["exit"] => exit: MaybeMark as "CODE";
+        /// print the first value of an option and end
+        ["get"] => get: Texts as "NAME";
+        /// print what this names (a file, exec://COMMAND ...) and end
+        ["extract"] => extract: Acted as "NAME";
+        /// print the names of all options and end
+        ["dump-options"] => dump_options: Flag;
+        /// print this file as data://0 reads it when it is appended to the executable
+        ["binary-append-data"] => binary_append_data: Acted as "FILE";
+        /// stop the server that has this pidfile
+        ["stop"] => stop: Acted as "PIDFILE";
+        /// make the server that has this pidfile reload
+        ["reload"] => reload: Acted as "PIDFILE";
         /// unknown options, odd values and options that are not built yet are errors
         ["strict"] => strict: Flag;
         /// say the configuration as one file in the log, then start

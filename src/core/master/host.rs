@@ -169,7 +169,7 @@ mod tests {
     fn config(lines: &[(&str, &str)]) -> Config {
         let directive = |(name, value): &(&str, &str)| Directive {
             name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
+            value: Some((*value).into()),
             origin: Origin::Argv,
         };
         Config::interpret(lines.iter().map(directive).collect()).unwrap().0

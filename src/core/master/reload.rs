@@ -25,7 +25,7 @@ const FIXED: [(&str, Value); 6] = [
 
 /// Reads the configuration again and binds what is new in it. Nothing has changed where this fails.
 pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Result<(Config, Vec<Rc<Bound>>), String> {
-    let loaded = match load(source) {
+    let loaded = match load(&Source { reloading: true, ..source.clone() }) {
         Ok(Request::Run(loaded)) => loaded,
         // The command line is the same as at the start: it still asks to run.
         Ok(_) => return Err("there is nothing to run any more".to_owned()),
@@ -34,6 +34,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     let config = loaded.config;
     if let Some(refusal) = needs_restart(now, &config) {
         return Err(refusal);

@@ -56,7 +56,7 @@ fn options<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'py, PyDict>
     let options = PyDict::new(py);
     for directive in &config.directives {
         match &directive.value {
-            Some(value) => options.set_item(&directive.name, PyBytes::new(py, value.as_bytes()))?,
+            Some(value) => options.set_item(&directive.name, PyBytes::new(py, value))?,
             None => options.set_item(&directive.name, true)?,
         }
     }
