@@ -34,6 +34,9 @@ pub enum Word {
 /// The id of the words without an option: no option can be called so.
 const FILES: &str = "<files>";
 
+/// What other servers call the address. On the command line only: in a file, a placeholder may have that name.
+pub const BIND: &str = "bind";
+
 /// What clap gives an option without a value: no argument of a process can hold it.
 const BARE: &str = "\0";
 
@@ -56,6 +59,7 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
         for (place, value) in places.zip(values) {
             let text = value.as_bytes();
             match name(id.as_str()) {
+                None if id.as_str() == BIND => options.push((place, bound(text))),
                 Some(name) => {
                     options.push((place, Word::Option { name, value: (text != BARE.as_bytes()).then(|| text.into()) }));
                 }
@@ -68,6 +72,12 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
     options.sort_by_key(|(place, _)| *place);
     files.sort_by_key(|(place, _)| *place);
     Ok(options.into_iter().chain(files).map(|(_, word)| word).collect())
+}
+
+/// What others say for an address, in uWSGI's words.
+fn bound(address: &[u8]) -> Word {
+    let bare = [&b"unix:"[..], b"tcp://"].iter().find_map(|scheme| address.strip_prefix(*scheme));
+    Word::Option { name: "http-socket", value: Some(bare.unwrap_or(address).into()) }
 }
 
 fn name(id: &str) -> Option<&'static str> {
@@ -88,6 +98,7 @@ fn command() -> Command {
         .disable_version_flag(true)
         .infer_long_args(true)
         .arg(files)
+        .arg(argument(BIND, Arg::Required))
         .args(working)
         .args(absent)
 }
@@ -140,7 +151,8 @@ fn short(letter: u8) -> Option<Arg> {
 /// Whether the whole name, or the beginning of one, takes the next word as its value.
 fn takes_value(begin: &str) -> bool {
     let working = ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, row.arg)));
-    let mut names = working.chain(ABSENT.iter().map(|absent| (absent.name, absent.arg)));
+    let absent = ABSENT.iter().map(|absent| (absent.name, absent.arg));
+    let mut names = working.chain(absent).chain([(BIND, Arg::Required)]);
     let exact = names.clone().find(|(name, _)| *name == begin);
     let arg = exact.or_else(|| names.find(|(name, _)| name.starts_with(begin)));
     !begin.is_empty() && arg.is_some_and(|(_, arg)| arg == Arg::Required)
@@ -244,6 +256,14 @@ mod tests {
         assert_eq!(ok("--chdir -C666 -C660"), "chdir=-C666 chmod-socket=660");
         assert_eq!(ok("-w -C666"), "module=-C666");
         assert_eq!(ok("-p 1 -- -C666"), "processes=1 -C666");
+    }
+
+    #[test]
+    fn others_say_bind() {
+        assert_eq!(ok("--bind :8000 -p 2"), "http-socket=:8000 processes=2");
+        assert_eq!(ok("--bind=unix:/run/a.sock --bind tcp://[::1]:1"), "http-socket=/run/a.sock http-socket=[::1]:1");
+        assert_eq!(ok("--bind -C666"), "http-socket=-C666");
+        assert_eq!(ok("-b 4096 -w app:app"), "buffer-size=4096 module=app:app", "uWSGI's letters stay");
     }
 
     #[test]

@@ -6,24 +6,24 @@ use crate::absent::Class;
 use crate::differences::DIFFERENCES;
 use crate::kind::Arg;
 use crate::known::{ABSENT, Absent, meant};
-use crate::report::Error;
+use crate::report::{Error, Problem};
 use crate::table::{ROWS, Row, row};
 
 const ABOUT: &str = "\
-ruwsgi [OPTION]... [FILE.ini]...     run a Python (WSGI) application as uWSGI does
-ruwsgi [OPTION]... MODULE:CALLABLE   the same without a file, on port 8000
+ruwsgi [OPTION]... FILE.ini           run a Python (WSGI) application like uWSGI
+ruwsgi [OPTION]... MODULE:CALLABLE    the same without a file, on port 8000
 
 ";
 
 const MORE: &str = "
 An option is the same here (--processes 4), in a file (processes = 4) and in the
-environment (UWSGI_PROCESSES=4). --help-all prints all, --help OPTION one of them.
+environment (UWSGI_PROCESSES=4). --help-all prints all, --help OPTION one.
 ";
 
 /// What most people need, with what `--help` says of it: the table says more.
 const USUAL: &[(&str, &str)] = &[
     ("ini", "read this file; uWSGI's own run unchanged"),
-    ("http-socket", "serve HTTP there: :8080, host:port, /path"),
+    ("http-socket", "serve HTTP there, as --bind: :8080, /path"),
     ("socket", "the same in the uwsgi protocol, for nginx"),
     ("module", "load package.module:callable"),
     ("wsgi-file", "load this file"),
@@ -95,7 +95,8 @@ pub fn topic(arguments: &[OsString]) -> Option<Result<String, Error>> {
         return Some(Ok(working(row)));
     }
     let absent = ABSENT.iter().find(|absent| absent.name == name || by_letter(absent.short));
-    Some(absent.map(missing).ok_or_else(|| Error::new(format!("there is no option {name}{}", meant(name)))))
+    let nothing = || Problem { suggestion: meant(name), ..Problem::error(format!("there is no option {name}")) };
+    Some(absent.map(missing).ok_or_else(|| nothing().into()))
 }
 
 fn working(row: &Row) -> String {

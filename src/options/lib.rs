@@ -69,6 +69,8 @@ mod shell;
 #[cfg(feature = "argv")]
 mod source;
 #[cfg(feature = "argv")]
+mod spec;
+#[cfg(feature = "argv")]
 mod status;
 mod table;
 #[cfg(feature = "argv")]

@@ -17,6 +17,7 @@ use crate::record::Record;
 use crate::report::{Error, Problem};
 use crate::shell;
 use crate::source::Source;
+use crate::spec;
 use crate::status::status;
 use crate::table::{Config, row};
 
@@ -79,7 +80,7 @@ pub struct Survey {
 const USAGE: &str = "\
 nothing to run; for example:
   ruwsgi --ini uwsgi.ini
-  ruwsgi --http :8080 --module app:application
+  ruwsgi app:application
   ruwsgi --help
 ";
 
@@ -110,12 +111,22 @@ pub fn survey(source: &Source, here: bool) -> Survey {
         Err(error) => return Survey { problems: error.problems().to_vec(), ..Survey::default() },
     };
     gather.environment();
+    let mut is_named = false;
     for word in words {
         match word {
             Word::Option { name: "version", .. } => return Survey { instead: Some(version()), ..Survey::default() },
             Word::Option { name, value } => gather.say(Directive { name: name.into(), value, origin: Origin::Argv }),
-            Word::File(name) => gather.positional(name.as_bstr()),
+            Word::File(name) => match name.to_str().ok().and_then(spec::application) {
+                Some(application) => {
+                    is_named = true;
+                    application.into_iter().for_each(|directive| gather.say(directive));
+                }
+                None => gather.positional(name.as_bstr()),
+            },
         }
+    }
+    if is_named && let Some(address) = spec::address(gather.records.iter().map(|record| &record.directive)) {
+        gather.say(address);
     }
     understand(gather, source, here)
 }
@@ -206,3 +217,5 @@ fn strictness(directives: &[Directive]) -> (bool, Vec<String>) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

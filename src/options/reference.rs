@@ -72,7 +72,7 @@ fn working(page: &mut String, heading: &str) -> fmt::Result {
     for row in rows {
         let names: Vec<String> = row.names.iter().map(|name| format!("`{name}`")).collect();
         let (text, default) = row.about();
-        let (names, value) = (names.join(", ") + &letter(row.short), value(row.arg, row.hint));
+        let (names, value) = (names.join(", ") + &letter(row.short), value(row.arg, row.takes.unwrap_or(row.hint)));
         let cells =
             [&names, &value, default.unwrap_or_default(), &text, &in_uwsgi(row)].map(|cell| cell.replace('|', "\\|"));
         writeln!(page, "| {} |", cells.join(" | "))?;
@@ -140,9 +140,11 @@ mod tests {
     fn a_row_of_the_page_has_all_its_cells() {
         let page = options();
         let line = |begin: &str| page.lines().find(|line| line.starts_with(begin)).expect("a row").to_owned();
-        assert_eq!(line("| `processes`"), "| `processes`, `workers`, `-p` | NUM | 1 | run NUM worker processes |  |");
-        let listen =
-            "| `listen`, `-l` | NUM | 1024 | how many connections may wait to be accepted | 100; more than the";
+        assert_eq!(
+            line("| `processes`"),
+            "| `processes`, `workers`, `-p` | a number from 1 | 1 | run NUM worker processes |  |"
+        );
+        let listen = "| `listen`, `-l` | a number from 1 | 1024 | how many connections may wait to be accepted | 100; more than the";
         assert!(line("| `listen`").starts_with(listen), "{}", line("| `listen`"));
         let cheap = "| `cheap` | flag | spawn workers on first request | planned, warned: all workers";
         assert!(line("| `cheap`").starts_with(cheap), "{}", line("| `cheap`"));

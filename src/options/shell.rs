@@ -7,6 +7,7 @@ use std::io::Write;
 use clap::{ArgAction, Command, ValueHint};
 use clap_complete::Shell;
 
+use crate::argv::BIND;
 use crate::kind::Arg;
 use crate::report::Error;
 use crate::table::ROWS;
@@ -68,6 +69,7 @@ fn command() -> Command {
             .help(row.help)
             .help_heading(row.heading)
             .value_name(row.hint);
+        let option = if row.names[0] == "http-socket" { option.visible_alias(BIND) } else { option };
         let option = match row.hint {
             "FILE" | "PATH" => option.value_hint(ValueHint::AnyPath),
             "DIR" => option.value_hint(ValueHint::DirPath),

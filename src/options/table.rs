@@ -94,6 +94,9 @@ pub struct Row {
     pub takes: Option<&'static str>,
     /// Whether its value may be bytes that are no text.
     pub bytes: bool,
+    /// How its value is read.
+    #[cfg(test)]
+    pub kind: &'static str,
     /// Reads a value into the configuration.
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
 }
@@ -176,6 +179,8 @@ macro_rules! options {
                 help: $help.trim_ascii_start(),
                 takes: <$Kind as Kind>::TAKES,
                 bytes: <$Kind as Kind>::BYTES,
+                #[cfg(test)]
+                kind: stringify!($Kind),
                 set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
             },
         )*)*];
@@ -258,7 +263,7 @@ options! {
         ["vacuum"] => vacuum: Flag = true;
         /// no line for a client that is gone before its response is out (on)
         ["ignore-write-errors"] => ignore_write_errors: Flag = true;
-        /// the same
+        /// the same (on)
         ["ignore-sigpipe"] => ignore_sigpipe: Flag = true;
         /// always on: a connection is accepted before its first byte is there
         ["no-defer-accept"] => no_defer_accept: Flag = true;
@@ -391,7 +396,7 @@ options! {
         /// the same, counted from the change of the file
         ["static-expires-path-info-mtime"] => static_expires_path_info_mtime: ExpiryOfPattern;
         /// not needed: a regular expression is compiled once
-        ["pcre-jit"] => pcre_jit: Flag = true;
+        ["pcre-jit"] => pcre_jit: Flag;
     }
 
     /// What is written about requests.

@@ -3,7 +3,7 @@
 //!
 //! Read by `known`; how a row is written is told in the parent module.
 
-use super::{Topic, degrades, exposes, harmless, never};
+use super::{Topic, exposes, harmless, never};
 
 pub const TOPICS: &[Topic] = &[
     exposes("this file is not read: --ini, --yaml, --json and --xml read files", "config="),
