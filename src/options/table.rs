@@ -85,6 +85,8 @@ pub struct Row {
     pub takes: Option<&'static str>,
     /// Whether its value may be bytes that are no text.
     pub bytes: bool,
+    /// What the field holds, for those who read Rust.
+    pub show: fn(&Config) -> String,
     /// Reads a value into the configuration.
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
 }
@@ -147,6 +149,7 @@ macro_rules! options {
                 help: $help.trim_ascii_start(),
                 takes: <$Kind as Kind>::TAKES,
                 bytes: <$Kind as Kind>::BYTES,
+                show: |config| format!("{:?}", config.$group.$field),
                 set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
             },
         )*)*];
