@@ -9,7 +9,7 @@ use std::process::{Command, ExitCode};
 use bstr::{BStr, BString, ByteSlice};
 use ruwsgi_core::exit;
 use ruwsgi_log::Log;
-use ruwsgi_options::{Error, Request, Source, load};
+use ruwsgi_options::{Error, Request, Source, survey};
 
 fn main() -> ExitCode {
     ExitCode::from(run())
@@ -22,7 +22,12 @@ fn run() -> u8 {
         (_, Err(error)) => return complain(&format!("the current directory can't be read: {error}")),
     };
     log.subscribe();
-    let (code, fallback) = act(load(&source), source, &log);
+    let survey = survey(&source, true);
+    // Whoever wants to see it wants to see most what does not start.
+    if survey.config.control.show_config {
+        survey.config.lines().for_each(|line| say(&log, &line));
+    }
+    let (code, fallback) = act(survey.request(), source, &log);
     match fallback {
         Some(file) if code == exit::FAILED => fall_back(file.as_bstr(), &log),
         _ => code,
@@ -33,9 +38,6 @@ fn run() -> u8 {
 fn act(request: Result<Request, Error>, source: Source, log: &Log) -> (u8, Option<BString>) {
     let code = match request {
         Ok(Request::Run(mut loaded)) => {
-            if loaded.config.control.show_config {
-                loaded.config.lines().for_each(|line| say(log, &line));
-            }
             let fallback = loaded.fallback.take();
             return (ruwsgi_core::run(source, loaded, log), fallback);
         }

@@ -2,6 +2,9 @@
 //! `magic`; nothing here knows options or files.
 
 pub mod ini;
+mod json;
+mod xml;
+mod yaml;
 
 use std::borrow::Cow;
 
@@ -45,9 +48,46 @@ pub struct Malformed {
 /// Reads one section: the one that was asked for, or the usual one where none was.
 pub fn section<'a>(format: Format, text: &'a [u8], asked: &BStr, usual: &str) -> Result<Section<'a>, Malformed> {
     let wanted = if asked.is_empty() { usual.as_bytes() } else { asked };
+    if format == Format::Ini {
+        return Ok(ini::section(text, wanted));
+    }
+    let text = std::str::from_utf8(text).map_err(|error| {
+        let index = text[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+        Malformed { index, problem: "this is not UTF-8".into() }
+    })?;
+    let wanted = wanted.to_str_lossy();
     match format {
-        Format::Ini => Ok(ini::section(text, wanted)),
-        other => Err(Malformed { index: 0, problem: format!("files of the format {other:?} are not built yet") }),
+        Format::Yaml => yaml::section(text, &wanted),
+        Format::Json => json::section(text, &wanted),
+        Format::Xml => xml::section(text, &asked.to_str_lossy()),
+        Format::Ini => unreachable!("read above"),
+    }
+}
+
+/// The numbers of lines in a text, asked for from front to back.
+struct Numbers<'a> {
+    text: &'a [u8],
+    at: usize,
+    line: usize,
+}
+
+impl<'a> Numbers<'a> {
+    fn new(text: &'a [u8]) -> Self {
+        Self { text, at: 0, line: 0 }
+    }
+
+    /// The line of this byte, from 0.
+    fn line_at(&mut self, at: usize) -> usize {
+        if let Some(between) = self.text.get(self.at..at) {
+            self.line += between.iter().filter(|byte| **byte == b'\n').count();
+            self.at = at;
+        }
+        self.line
+    }
+
+    /// The line of a part of the text.
+    fn line_of(&mut self, part: &[u8]) -> usize {
+        self.line_at((part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize))
     }
 }
 

@@ -86,12 +86,20 @@ nothing to run; for example:
 
 /// Reads the environment, the command line and all files, and says what it all means.
 pub fn load(source: &Source) -> Result<Request, Error> {
-    let survey = survey(source, true);
-    if let Err(error) = Error::of(&survey.problems) {
-        return Err(error.with_fallback(survey.fallback));
+    survey(source, true).request()
+}
+
+impl Survey {
+    /// What is to be done, or all reasons why not.
+    pub fn request(self) -> Result<Request, Error> {
+        let Self { config, problems, files, printed, fallback, instead, .. } = self;
+        match Error::of(&problems) {
+            Err(error) => Err(error.with_fallback(fallback)),
+            Ok(()) => {
+                Ok(instead.unwrap_or(Request::Run(Loaded { config, warnings: problems, files, printed, fallback })))
+            }
+        }
     }
-    let Survey { config, problems, files, printed, fallback, instead, .. } = survey;
-    Ok(instead.unwrap_or(Request::Run(Loaded { config, warnings: problems, files, printed, fallback })))
 }
 
 /// The same, with everything that was found on the way. Without `here`, nothing of the machine is looked at but the files
