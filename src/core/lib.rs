@@ -13,6 +13,7 @@ mod pidfile;
 mod privileges;
 mod python;
 mod start;
+mod unknown;
 
 use std::fmt;
 use std::io;
