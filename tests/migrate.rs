@@ -20,7 +20,7 @@ lazy-apps = True
 venv = $(VENV)
 http-socket = :8080
 
-log-reopen = true
+reaper = true
 if-env = DEBUG
 catch-exceptions = true
 endif =
@@ -45,7 +45,7 @@ fn each_value_has_its_origin() {
         ("listen = 128", "command line"),
         ("worker-reload-mercy = 60", "default"),
         ("base = /srv/shop", "uwsgi.ini:3"),
-        ("log-reopen = true", "uwsgi.ini:16, not built: a reload opens a log file anew that was moved"),
+        ("reaper = true", "uwsgi.ini:16, not built: children of the application are always reaped"),
     ] {
         let line = lines.iter().find(|line| line.starts_with(begin));
         assert!(line.is_some_and(|line| line.ends_with(end)), "{begin}: {line:?}\n{}", told.out);

@@ -14,6 +14,7 @@ mod pidfile;
 mod privileges;
 mod python;
 mod start;
+mod unknown;
 
 use std::fmt;
 use std::io;

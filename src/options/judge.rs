@@ -94,11 +94,7 @@ fn refuses(class: Class, strict: bool) -> bool {
 
 fn absent(name: &str, topic: &Topic, refused: bool) -> Problem {
     let consequence = topic.consequence;
-    let why = match topic.class {
-        Class::Harmless => format!("not needed: {consequence}"),
-        Class::Degrades | Class::Exposes => format!("not built yet: {consequence}"),
-        Class::Never => format!("no part of this server: {consequence}"),
-    };
+    let why = format!("{}: {consequence}", topic.class.verdict());
     let advice = refused.then(|| format!("allow-missing = {name} starts without it"));
     Problem { advice, ..severe(refused, &why) }
 }

@@ -30,9 +30,18 @@ pub struct Absent {
     pub topic: &'static Topic,
 }
 
+impl Absent {
+    /// What it would do.
+    pub fn meaning(&self) -> &'static str {
+        MEANINGS.get(self.name).copied().unwrap_or_default()
+    }
+}
+
+static MEANINGS: LazyLock<HashMap<&'static str, &'static str>> =
+    LazyLock::new(|| include_str!("absent/meanings.tsv").lines().filter_map(|line| line.split_once('\t')).collect());
+
 /// All names that do nothing here.
-pub static ABSENT: LazyLock<Vec<Absent>> =
-    LazyLock::new(|| absent::TOPICS.iter().flat_map(|file| file.iter()).flat_map(of_topic).collect());
+pub static ABSENT: LazyLock<Vec<Absent>> = LazyLock::new(|| absent::topics().flat_map(of_topic).collect());
 
 static INDEX: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(|| {
     let works = table::ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, Known::Works)));
@@ -107,9 +116,16 @@ mod tests {
 
     #[test]
     fn a_consequence_is_a_clause() {
-        for topic in absent::TOPICS.iter().flat_map(|file| file.iter()) {
+        for topic in absent::topics() {
             let text = topic.consequence;
             assert!(!text.is_empty() && !text.ends_with('.') && text.len() < 80, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_absent_option_says_what_it_would_do() {
+        for absent in ABSENT.iter() {
+            assert!(!absent.meaning().is_empty(), "absent/meanings.tsv has no line for {}", absent.name);
         }
     }
 
@@ -158,7 +174,7 @@ mod tests {
         {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
-        for name in ["reaper", "log-reopen", "close-on-exec", "wsgi-strict", "log-master"] {
+        for name in ["reaper", "wsgi-strict", "log-master"] {
             assert_eq!(class(name), Some(Class::Harmless), "{name}");
         }
         for name in ["php-set", "rack", "psgi", "lua", "jail", "pypy-wsgi", "cgi"] {

@@ -43,6 +43,8 @@ mod gather;
 #[cfg(feature = "argv")]
 mod guide;
 #[cfg(feature = "argv")]
+mod help;
+#[cfg(feature = "argv")]
 mod judge;
 mod kind;
 mod kind_language;
@@ -65,11 +67,19 @@ mod plugin;
 mod random;
 #[cfg(feature = "argv")]
 mod record;
+#[cfg(feature = "argv")]
+mod reference;
 mod report;
 #[cfg(feature = "argv")]
 mod resource;
 #[cfg(feature = "argv")]
+mod shell;
+#[cfg(feature = "argv")]
 mod source;
+#[cfg(feature = "argv")]
+mod spec;
+#[cfg(feature = "argv")]
+mod status;
 mod table;
 #[cfg(feature = "argv")]
 mod words;
@@ -89,9 +99,16 @@ pub use load::{Loaded, Request, Survey, load, survey};
 pub use migrate::{Migrated, migrate};
 #[cfg(feature = "argv")]
 pub use record::Record;
+#[cfg(feature = "argv")]
+pub use reference::options;
 pub use report::{Error, Problem, Severity};
 #[cfg(feature = "argv")]
+pub use shell::manual;
+#[cfg(feature = "argv")]
 pub use source::Source;
+#[cfg(feature = "argv")]
+pub use status::summary;
 pub use table::{
-    Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
+    Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
+    Workers,
 };

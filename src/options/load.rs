@@ -10,11 +10,15 @@ use crate::argv::{self, Word};
 use crate::directive::{Directive, Origin};
 use crate::expand::expand;
 use crate::gather::{Ending, Gather};
+use crate::help;
 use crate::judge::{Circumstances, judge};
 use crate::known::{all_names, known};
 use crate::record::Record;
 use crate::report::{Error, Problem};
+use crate::shell;
 use crate::source::Source;
+use crate::spec;
+use crate::status::status;
 use crate::table::{Config, row};
 
 /// What the command line asks for. A text to print ends with a line break.
@@ -76,7 +80,7 @@ pub struct Survey {
 const USAGE: &str = "\
 nothing to run; for example:
   ruwsgi --ini uwsgi.ini
-  ruwsgi --http :8080 --module app:application
+  ruwsgi app:application
   ruwsgi --help
 ";
 
@@ -102,18 +106,35 @@ impl Survey {
 /// that are named: no command runs, no name is resolved, conditions about files, variables and the host are taken as
 /// perhaps ([`Record::conditional`]), and values that need them stay as they are written ([`Record::unsure`]).
 pub fn survey(source: &Source, here: bool) -> Survey {
+    let arguments = source.argv.get(1..).unwrap_or_default();
+    if let Some(asked) = shell::asked(arguments).or_else(|| help::topic(arguments)) {
+        return match asked {
+            Ok(text) => Survey { instead: Some(Request::Help(text)), ..Survey::default() },
+            Err(error) => Survey { problems: error.problems().to_vec(), ..Survey::default() },
+        };
+    }
     let mut gather = Gather::new(source, here);
-    let words = match argv::parse(source.argv.get(1..).unwrap_or_default()) {
+    let words = match argv::parse(arguments) {
         Ok(words) => words,
         Err(error) => return Survey { problems: error.problems().to_vec(), ..Survey::default() },
     };
     gather.environment();
+    let mut is_named = false;
     for word in words {
         match word {
             Word::Option { name: "version", .. } => return Survey { instead: Some(version()), ..Survey::default() },
             Word::Option { name, value } => gather.say(Directive { name: name.into(), value, origin: Origin::Argv }),
-            Word::File(name) => gather.positional(name.as_bstr()),
+            Word::File(name) => match name.to_str().ok().and_then(spec::application) {
+                Some(application) => {
+                    is_named = true;
+                    application.into_iter().for_each(|directive| gather.say(directive));
+                }
+                None => gather.positional(name.as_bstr()),
+            },
         }
+    }
+    if is_named && let Some(address) = spec::address(gather.records.iter().map(|record| &record.directive)) {
+        gather.say(address);
     }
     understand(gather, source, here)
 }
@@ -159,7 +180,7 @@ fn directives(gather: &Gather<'_>) -> Vec<Directive> {
 /// What is to be done instead of running.
 fn instead(gather: &Gather<'_>, config: &Config) -> Option<Request> {
     match &gather.ending {
-        Some(Ending::Help) => return Some(Request::Help(argv::help())),
+        Some(Ending::Help) => return Some(Request::Help(help::short())),
         Some(Ending::Exit(code)) => return Some(Request::Exit(*code, gather.printed.clone())),
         Some(Ending::Print(text)) => return Some(Request::Print(text.clone())),
         Some(Ending::Stop(pidfile)) => return Some(Request::Stop(pidfile.clone())),
@@ -172,6 +193,12 @@ fn instead(gather: &Gather<'_>, config: &Config) -> Option<Request> {
     }
     if control.version {
         return Some(version());
+    }
+    if control.help_all {
+        return Some(Request::Help(help::all()));
+    }
+    if control.options_status {
+        return Some(Request::Help(status()));
     }
     if control.dump_options {
         return Some(Request::Print(all_names().flat_map(|name| [name, "\n"]).collect::<String>().into_bytes()));
@@ -198,3 +225,5 @@ fn strictness(directives: &[Directive]) -> (bool, Vec<String>) {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod walk;

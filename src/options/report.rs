@@ -6,6 +6,8 @@ use std::fmt;
 use bstr::{BStr, BString, ByteSlice};
 
 use crate::directive::{Directive, Origin};
+#[cfg(feature = "argv")]
+use crate::known::known;
 
 /// What a problem does to the start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,6 +81,12 @@ impl Problem {
     /// The same, at this place.
     pub fn at(self, origin: &Origin) -> Self {
         Self { origin: Some(origin.clone()), ..self }
+    }
+
+    /// Whether it is about a name that nobody knows: the application may.
+    #[cfg(feature = "argv")]
+    pub fn is_of_unknown_name(&self) -> bool {
+        !self.name.is_empty() && known(&self.name).is_none()
     }
 
     /// Whether it ends the start.

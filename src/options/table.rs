@@ -12,7 +12,7 @@ use crate::kind::{
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
 use crate::kind_language::{Acted, Mark, MaybeMark};
-use crate::kind_log::{LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -47,6 +47,15 @@ pub struct Expiry {
     pub of: String,
     /// So many seconds.
     pub seconds: u32,
+}
+
+/// A field of responses that is a variable of the request for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// The name of the field.
+    pub header: String,
+    /// The name of the variable.
+    pub variable: String,
 }
 
 /// An application and where it is mounted.
@@ -85,10 +94,31 @@ pub struct Row {
     pub takes: Option<&'static str>,
     /// Whether its value may be bytes that are no text.
     pub bytes: bool,
-    /// What the field holds, for those who read Rust.
-    pub show: fn(&Config) -> String,
+    /// How its value is read.
+    #[cfg(test)]
+    pub kind: &'static str,
     /// Reads a value into the configuration.
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
+}
+
+/// Names that uWSGI does not know.
+#[cfg(feature = "argv")]
+pub const OURS: &[&str] = &["trusted-proxies", "underscore-headers", "allow-missing", "help-all", "options-status"];
+
+#[cfg(feature = "argv")]
+impl Row {
+    /// What it does, and its default: `run NUM worker processes [1]` in two. A flag is off unless it says otherwise.
+    pub fn about(&self) -> (String, Option<&'static str>) {
+        if let Some((text, rest)) = self.help.split_once(" [")
+            && let Some((default, rest)) = rest.split_once(']')
+            && (rest.is_empty() || rest.starts_with(';'))
+        {
+            return (format!("{text}{rest}"), default.split(':').next());
+        }
+        let is_on = self.help.contains("(on") || self.help.starts_with("always on");
+        let default = if is_on { "on" } else { "off" };
+        (self.help.to_owned(), (self.arg == Arg::None).then_some(default))
+    }
 }
 
 /// The row that has this name.
@@ -149,7 +179,8 @@ macro_rules! options {
                 help: $help.trim_ascii_start(),
                 takes: <$Kind as Kind>::TAKES,
                 bytes: <$Kind as Kind>::BYTES,
-                show: |config| format!("{:?}", config.$group.$field),
+                #[cfg(test)]
+                kind: stringify!($Kind),
                 set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
             },
         )*)*];
@@ -230,6 +261,12 @@ options! {
         ["post-buffering"] => post_buffering: Requests as "BYTES";
         /// remove the unix sockets and the pidfile at the end (on)
         ["vacuum"] => vacuum: Flag = true;
+        /// no line for a client that is gone before its response is out (on)
+        ["ignore-write-errors"] => ignore_write_errors: Flag = true;
+        /// the same (on)
+        ["ignore-sigpipe"] => ignore_sigpipe: Flag = true;
+        /// always on: a connection is accepted before its first byte is there
+        ["no-defer-accept"] => no_defer_accept: Flag = true;
         /// believe X-Forwarded-Proto from there too; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
         /// accept header names with an underscore
@@ -252,6 +289,14 @@ options! {
         ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
         ["env"] => env: Environ;
+        /// programs that the application starts do not get its connections (on)
+        ["close-on-exec"] => close_on_exec: Flag = true;
+        /// nor its listening sockets (on)
+        ["close-on-exec2"] => close_on_exec2: Flag = true;
+        /// the application may read the standard input of the server
+        ["honour-stdin"] => honour_stdin: Flag;
+        /// accepted: a reload starts no other program
+        ["binary-path"] => binary_path: Text as "FILE";
         /// run in the background, and log to this file
         ["daemonize"], 'd' => daemonize: LogFile;
         /// the same, and show the log of the start
@@ -288,6 +333,16 @@ options! {
         ["pyargv"] => pyargv: Text as "WORDS";
         /// answer with the traceback (for tests only: it tells everybody)
         ["catch-exceptions"] => catch_exceptions: Flag;
+        /// write() raises nothing when the client is gone
+        ["disable-write-exception"] => disable_write_exception: Flag;
+        /// go on with a response until more than NUM pieces could not be sent [0]
+        ["write-errors-tolerance"] => write_errors_tolerance: Requests;
+        /// a client that is gone ends no response: write() raises, and that is all
+        ["write-errors-exception-only"] => write_errors_exception_only: Flag;
+        /// give the application no wsgi.file_wrapper
+        ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
+        /// always on: wsgi.input reads chunked bodies to their end
+        ["wsgi-manage-chunked-input"] => manage_chunked_input: Flag = true;
         /// search modules in this directory too
         ["pythonpath", "python-path", "pp"] => pythonpath: Texts as "DIR";
         /// always on: the hooks of Python run around each fork
@@ -302,6 +357,8 @@ options! {
         ["plugins", "plugin"] => plugins: Plugins;
         /// the same, and don't start without one of them
         ["need-plugins", "need-plugin"] => need_plugins: NeedPlugins;
+        /// look for the server's own Python module there, too
+        ["plugins-dir", "plugin-dir"] => plugins_dir: Paths as "DIR";
     }
 
     /// Files that are served without the application.
@@ -338,6 +395,8 @@ options! {
         ["static-expires-path-info"] => static_expires_path_info: ExpiryOfPattern;
         /// the same, counted from the change of the file
         ["static-expires-path-info-mtime"] => static_expires_path_info_mtime: ExpiryOfPattern;
+        /// not needed: a regular expression is compiled once
+        ["pcre-jit"] => pcre_jit: Flag;
     }
 
     /// What is written about requests.
@@ -362,6 +421,10 @@ options! {
         ["log-micros"] => log_micros: Flag;
         /// show the address that a trusted proxy gives in X-Forwarded-For
         ["log-x-forwarded-for"] => log_x_forwarded_for: Flag;
+        /// show a field of the response as %(var.NAME)
+        ["collect-header", "response-header-collect"] => collect_header: Collects;
+        /// the same, and don't send the field
+        ["pull-header"] => pull_header: Collects;
         /// put the time before the server's own lines, in this strftime format
         ["log-date", "logdate"] => log_date: LogDate;
         /// log to this file
@@ -372,6 +435,8 @@ options! {
         ["logfile-chown"] => logfile_chown: Flag;
         /// the permissions of the log file, such as 640
         ["logfile-chmod"] => logfile_chmod: ThreeDigits;
+        /// always on: a reload opens a log file anew that was moved
+        ["log-reopen"] => log_reopen: Flag = true;
     }
 
     /// Where the configuration comes from, and how strictly it is read.
@@ -480,8 +545,12 @@ options! {
         ["show-config"] => show_config: Flag;
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";
-        /// print this
+        /// print the usual options; with OPTION behind it, that one
         ["help", "usage"], 'h' => help: Flag;
+        /// print all options that work
+        ["help-all"] => help_all: Flag;
+        /// print how many of uWSGI's options work
+        ["options-status"] => options_status: Flag;
         /// print the version
         ["version"] => version: Flag;
     }

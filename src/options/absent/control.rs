@@ -3,7 +3,7 @@
 //!
 //! Read by `known`; how a row is written is told in the parent module.
 
-use super::{Topic, degrades, exposes, harmless, never};
+use super::{Topic, exposes, harmless, never};
 
 pub const TOPICS: &[Topic] = &[
     exposes("this file is not read: --ini, --yaml, --json and --xml read files", "config="),
@@ -23,6 +23,5 @@ pub const TOPICS: &[Topic] = &[
     exposes("a server starts instead of asking another one", "connect-and-read= nagios ping= ping-timeout="),
     exposes("the server starts and stays", "no-server command-mode"),
     exposes("this library is not loaded", "dlopen="),
-    degrades("no plugin is loaded from there", "plugins-dir= plugin-dir="),
     harmless("plugins are built in", "autoload"),
 ];

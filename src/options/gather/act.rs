@@ -215,11 +215,9 @@ pub(super) fn by_suffix(name: &BStr) -> Result<Format, String> {
     let with_section = name.rsplit_once_str(":").map(|(file, _)| file);
     let hint = match with_section {
         Some(file) if file.ends_with(b".ini") => format!(": say --ini {name}"),
-        Some(_) => format!(": for an application say --http :8080 --module {name}"),
-        None if name.ends_with(b".py") => format!(": for an application say --http :8080 --wsgi-file {name}"),
-        None if name.ends_with(b".lua") => ": configurations in Lua are not read".to_owned(),
-        None if name.ends_with(b".db") => ": configurations in a database are not read".to_owned(),
-        None => format!(": say --ini {name} if it is an INI file"),
+        _ if name.ends_with(b".lua") => ": configurations in Lua are not read".to_owned(),
+        _ if name.ends_with(b".db") => ": configurations in a database are not read".to_owned(),
+        _ => format!(": say --ini {name} if it is an INI file"),
     };
     Err(format!("unable to load configuration from {name}{hint}"))
 }

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory of its own, gone at the end of the test.
-struct Room(PathBuf);
+pub(super) struct Room(PathBuf);
 
 impl Room {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let room = std::env::temp_dir().join(format!("ruwsgi-options-{}-{number}", std::process::id()));
@@ -20,11 +20,11 @@ impl Room {
         room
     }
 
-    fn write(&self, name: &str, text: &[u8]) {
+    pub(super) fn write(&self, name: &str, text: &[u8]) {
         std::fs::write(self.0.join(name), text).expect("a file");
     }
 
-    fn source(&self, line: &str, env: &[(&str, &str)]) -> Source {
+    pub(super) fn source(&self, line: &str, env: &[(&str, &str)]) -> Source {
         Source {
             argv: ["ruwsgi"].into_iter().chain(line.split_whitespace()).map(OsString::from).collect(),
             env: env.iter().map(|(name, value)| (name.into(), value.into())).collect(),
@@ -33,15 +33,15 @@ impl Room {
         }
     }
 
-    fn load(&self, line: &str) -> Result<Request, Error> {
+    pub(super) fn load(&self, line: &str) -> Result<Request, Error> {
         load(&self.source(line, &[]))
     }
 
-    fn run(&self, line: &str) -> Loaded {
+    pub(super) fn run(&self, line: &str) -> Loaded {
         run(self.load(line))
     }
 
-    fn error(&self, line: &str) -> String {
+    pub(super) fn error(&self, line: &str) -> String {
         self.load(line).expect_err("an error").to_string()
     }
 }
@@ -52,7 +52,7 @@ impl Drop for Room {
     }
 }
 
-fn run(request: Result<Request, Error>) -> Loaded {
+pub(super) fn run(request: Result<Request, Error>) -> Loaded {
     match request {
         Ok(Request::Run(loaded)) => loaded,
         other => panic!("{other:?}"),
@@ -168,6 +168,18 @@ fn files_that_include_each_other_end() {
 }
 
 #[test]
+fn an_application_alone_is_served_on_the_usual_port_unless_somebody_says_where() {
+    let room = uwsgi("http-socket = :1\n");
+    assert_eq!(said(&room.run("app:application")), ["module=app:application", "http-socket=127.0.0.1:8000"]);
+    assert_eq!(
+        said(&room.run("app.py:site -p 2")),
+        ["processes=2", "wsgi-file=app.py", "callable=site", "http-socket=127.0.0.1:8000"]
+    );
+    assert_eq!(said(&room.run("app:application app.ini")), ["module=app:application", "http-socket=:1"]);
+    assert_eq!(said(&room.run("--bind :2 app:application")), ["http-socket=:2", "module=app:application"]);
+}
+
+#[test]
 fn files_that_can_not_be_read_are_named_with_the_place() {
     let room = uwsgi("\nini = nope.ini\n");
     assert_eq!(room.error("--ini nope.ini"), "cannot read nope.ini: no such file or directory (command line)");
@@ -177,8 +189,6 @@ fn files_that_can_not_be_read_are_named_with_the_place() {
     for (word, part) in [
         ("app.yaml", "no such file"),
         ("app.xml", "no such file"),
-        ("app.py", "--wsgi-file app.py"),
-        ("app:application", "--module app:application"),
         ("app.conf", "say --ini app.conf if it is an INI file"),
     ] {
         assert!(room.error(word).contains(part), "{}", room.error(word));
