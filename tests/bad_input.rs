@@ -252,20 +252,6 @@ fn no_arguments_show_three_examples() {
 }
 
 #[test]
-fn formats_that_are_not_built_yet() {
-    for name in ["app.yaml", "app.xml", "app.json"] {
-        let site = Site::empty();
-        site.write(name, "");
-        site.run_with([name]).failed(1, &[name]);
-    }
-}
-
-#[test]
-fn logic_that_is_not_built_yet() {
-    fails(&Site::app("hello.py").ini("if-env = HOME"), 1, &["if-env", "uwsgi.ini:4"]);
-}
-
-#[test]
 fn bytes_that_are_no_text() {
     let site = Site::empty();
     std::fs::write(site.path("bytes.ini"), b"[uwsgi]\nhttp-socket = \xff\xfe\x00\nprocesses = \xe9\n").unwrap();

@@ -259,16 +259,11 @@ impl<'a> Gather<'a> {
             let record = &mut self.records[index];
             let directive = record.directive.clone();
             let declared = self.declared.has(&directive.name);
-            match directive.name.as_str() {
-                _ if record.done => {}
-                "inherit" | "declare-option2" | "print" => record.done = true,
-                _ if declared => record.done = true,
-                _ => {
-                    index += 1;
-                    continue;
-                }
-            }
             index += 1;
+            if record.done || !(declared || matches!(&*directive.name, "inherit" | "declare-option2" | "print")) {
+                continue;
+            }
+            record.done = true;
             match directive.name.as_str() {
                 "inherit" => {
                     let through = std::mem::replace(&mut self.through, self.records[index - 1].through.clone());
