@@ -252,6 +252,21 @@ fn no_arguments_show_three_examples() {
 }
 
 #[test]
+fn an_empty_file_starts_nothing() {
+    for name in ["app.ini", "app.yaml", "app.xml", "app.json"] {
+        let site = Site::empty();
+        site.write(name, "");
+        let ended = site.run_with([name]);
+        assert!(ended.code == 1 && ended.log.contains(name), "{}", ended.log);
+    }
+}
+
+#[test]
+fn logic_without_its_end() {
+    fails(&Site::app("hello.py").ini("if-env = HOME"), 1, &["if-env", "uwsgi.ini:4"]);
+}
+
+#[test]
 fn bytes_that_are_no_text() {
     let site = Site::empty();
     std::fs::write(site.path("bytes.ini"), b"[uwsgi]\nhttp-socket = \xff\xfe\x00\nprocesses = \xe9\n").unwrap();

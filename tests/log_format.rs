@@ -34,7 +34,7 @@ const APP: &str = r#"
 /// Variables whose value is the same wherever and whenever the same request is answered. (Not `addr`, `vars` and
 /// `pktsize`: on a unix socket uWSGI says 0.0.0.0; and it counts fields of one name once, where here each counts.)
 const STEADY: &str = "uri=%(uri) method=%(method) user=%(user) host=%(host) proto=%(proto) uagent=%(uagent) \
-    referer=%(referer) status=%(status) rsize=%(rsize) cl=%(cl) wid=%(wid) switches=%(switches) core=%(core) \
+    referer=%(referer) status=%(status) rsize=%(rsize) cl=%(cl) wid=%(wid) core=%(core) \
     modifiers=%(modifier1)/%(modifier2) headers=%(headers) errors=%(werr)/%(rerr)/%(ioerr) \
     metric=%(metric.worker.1.requests) var=%(var.HTTP_X_Y)/%(var.PATH_INFO)/%(var.) shop=%(shop) none=%(nothing) \
     100% {%(status)}";

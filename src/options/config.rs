@@ -117,9 +117,14 @@ impl Config {
             return None;
         }
         let own = procname_master.as_ref().filter(|_| role == "master").or(procname.as_ref());
-        let name = own.map_or_else(|| format!("uWSGI {role}"), String::clone);
+        Some(self.full_process_name(&own.map_or_else(|| format!("uWSGI {role}"), String::clone)))
+    }
+
+    /// A name for `ps` with what stands before and behind each of them.
+    pub fn full_process_name(&self, name: &str) -> String {
+        let Process { procname_prefix, procname_append, .. } = &self.process;
         let part = |part: &Option<String>| part.clone().unwrap_or_default();
-        Some(part(procname_prefix) + &name + &part(procname_append))
+        part(procname_prefix) + name + &part(procname_append)
     }
 
     /// How long an idle HTTP connection stays open. `None`: it is closed after each request.

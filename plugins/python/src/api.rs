@@ -11,6 +11,7 @@ mod lock;
 mod log;
 mod process;
 mod request;
+mod rpc;
 mod text;
 mod workers;
 
@@ -96,6 +97,7 @@ pub fn install(py: Python<'_>, given: Given<'_>) -> PyResult<()> {
     log::add(&module)?;
     process::add(&module)?;
     request::add(&module)?;
+    rpc::add(&module)?;
     workers::add(&module)?;
     later::add(&module)?;
     // PyO3 fills it, and uWSGI's module has none.
