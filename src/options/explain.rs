@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use crate::known::{Known, known};
 use crate::meaning::replaces;
 use crate::record::Record;
-use crate::table::{Config, ROWS, Row, row};
+use crate::table::{ROWS, Row, row};
 
 /// What an option is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub struct Explained<'a> {
     /// What it stands instead of.
     pub overridden: Vec<&'a Record>,
     /// What counts where nobody says anything; `None`: nothing.
-    pub default: Option<String>,
+    pub default: Option<&'static str>,
 }
 
 /// All options: those that work in the order of the help, then what else was said in the order in which it was.
@@ -79,16 +79,6 @@ fn of_row<'a>(row: &'static Row, said: &[&'a Record]) -> Explained<'a> {
         heading: row.heading,
         values: values.to_vec(),
         overridden: overridden.to_vec(),
-        default: default(row),
+        default: row.about().1,
     }
-}
-
-/// The default: what the help says in brackets, or what the field holds.
-fn default(row: &Row) -> Option<String> {
-    let in_brackets = row.help.strip_suffix(']').and_then(|help| help.rsplit_once('[')).map(|(_, text)| text);
-    let text = match in_brackets {
-        Some(text) => text.split(':').next().unwrap_or_default().to_owned(),
-        None => (row.show)(&Config::default()),
-    };
-    (!matches!(text.as_str(), "None" | "[]" | "()" | "")).then_some(text)
 }

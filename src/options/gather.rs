@@ -201,7 +201,7 @@ impl<'a> Gather<'a> {
                 let index = self.records.len();
                 match item {
                     Some(item) => self.record_with(directive, &item),
-                    None => self.record(directive.clone()),
+                    None => self.record(directive),
                 }
                 // What an unknown item stands in is unknown, too.
                 if let Some(record) = self.records.get_mut(index) {

@@ -18,7 +18,7 @@ ruwsgi check|explain|migrate FILE     speak of a configuration, start nothing
 
 const MORE: &str = "
 An option is the same here (--processes 4), in a file (processes = 4) and in the
-environment (UWSGI_PROCESSES=4). --help-all prints all, --help OPTION one.
+environment (UWSGI_PROCESSES=4). More: --help-all, --help OPTION, check --help.
 ";
 
 /// What most people need, with what `--help` says of it: the table says more.

@@ -97,8 +97,6 @@ pub struct Row {
     /// How its value is read.
     #[cfg(test)]
     pub kind: &'static str,
-    /// What the field holds, for those who read Rust.
-    pub show: fn(&Config) -> String,
     /// Reads a value into the configuration.
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
 }
@@ -183,7 +181,6 @@ macro_rules! options {
                 bytes: <$Kind as Kind>::BYTES,
                 #[cfg(test)]
                 kind: stringify!($Kind),
-                show: |config| format!("{:?}", config.$group.$field),
                 set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
             },
         )*)*];
