@@ -196,7 +196,13 @@ mod tests {
     /// `../shared/spec/options.tsv` lists what uWSGI knows: name, letter, argument.
     #[test]
     fn every_option_of_uwsgi_is_known() {
+        let ours = |name: &&str| !table::OURS.contains(name);
+        let names = || all_names().filter(ours);
+        assert_eq!(names().count(), 1336, "names were lost, or are new");
         let Ok(list) = std::fs::read_to_string("../../../shared/spec/options.tsv") else { return };
+        let listed: HashSet<&str> = list.lines().filter_map(|line| line.split('\t').next()).collect();
+        let strange: Vec<&str> = names().filter(|name| !listed.contains(name)).collect();
+        assert_eq!(strange, ["noop"], "uWSGI has no such options");
         let mut count = 0;
         for line in list.lines().skip(1) {
             let mut columns = line.split('\t');

@@ -22,7 +22,7 @@ that work.
 ";
 
 const STATES: &str = "
-What the tables of options that do nothing here say of each:
+What the tables say of an option that does nothing here:
 
 * **planned, refused**: not built yet. Leaving it out would open, expose or change something, so the server does not
   start with it. `allow-missing = NAME` starts it without the option.
@@ -68,7 +68,7 @@ fn working(page: &mut String, heading: &str) -> fmt::Result {
     if rows.peek().is_none() {
         return Ok(());
     }
-    writeln!(page, "\n| option | value | default | what it does | in uWSGI |\n|---|---|---|---|---|")?;
+    writeln!(page, "\nThese work:\n\n| option | value | default | what it does | in uWSGI |\n|---|---|---|---|---|")?;
     for row in rows {
         let names: Vec<String> = row.names.iter().map(|name| format!("`{name}`")).collect();
         let (text, default) = row.about();
@@ -91,7 +91,7 @@ fn in_uwsgi(row: &Row) -> String {
 }
 
 fn absent(page: &mut String, topics: &'static [Topic]) -> fmt::Result {
-    writeln!(page, "\n| option | value | what it is for | here |\n|---|---|---|---|")?;
+    writeln!(page, "\nThese do nothing here:\n\n| option | value | what it is for | here |\n|---|---|---|---|")?;
     for topic in topics {
         let state = match topic.class {
             Class::Exposes => "planned, refused",

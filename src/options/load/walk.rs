@@ -84,6 +84,25 @@ fn each_option_means_the_same_wherever_it_is_said() {
 }
 
 #[test]
+fn defaults_that_are_told_are_so() {
+    // These are decided where they are used.
+    const ELSEWHERE: [&str; 4] = ["listen", "socket-timeout", "http-keepalive", "callable"];
+    let mut count = 0;
+    for row in ROWS.iter().filter(|row| row.heading != ACT && row.kind != "MaybeFlag") {
+        let (name, Some(value)) = (row.names[0], row.about().1) else { continue };
+        if ELSEWHERE.contains(&name) {
+            continue;
+        }
+        let directive = Directive::new(name, Some(value), Origin::Argv);
+        let (config, notices) = Config::interpret(vec![directive]).expect("a default can be said");
+        assert_eq!(Config { directives: Vec::new(), ..config }, Config::default(), "{name} = {value}");
+        assert!(notices.is_empty(), "{notices:?}");
+        count += 1;
+    }
+    assert!(count > 40, "{count}");
+}
+
+#[test]
 fn each_wrong_value_is_told_with_its_place() {
     for (row, name) in walked() {
         let (_, wrong) = values(row);
