@@ -61,7 +61,7 @@ fn end_python(py: Python<'_>) {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, listeners, mut apps, .. } = zygote;
+    let Zygote { log, config, scoreboard, handover, listeners, mut apps, .. } = zygote;
     if lazy {
         match mount::everything(py, &config, &log) {
             Ok(loaded) => {
@@ -79,12 +79,14 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
-        Some(Listener { fd, exchange: protocol.exchange, port })
+        let identity = listen::identity(fd.as_fd()).ok()?;
+        Some(Listener { fd, exchange: protocol.exchange, port, identity })
     });
     let setup = Setup {
         config: &config,
         listeners: listeners.collect(),
         channel,
+        handover: &handover,
         scoreboard: &scoreboard,
         seat,
         slot,
