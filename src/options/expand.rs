@@ -305,7 +305,11 @@ mod tests {
         assert!(text.starts_with("<[package]\n") && text.ends_with("workspace = true>"), "{text}");
         assert_eq!(problem(&[("a", "@(nope)")]), "a: cannot read nope: no such file or directory (command line)");
         assert_eq!(first(&[("a", "<@(exec://echo $((3 + 4)))>")]), "<7>");
-        assert_eq!(first(&[("a", "/@(exec://echo '%'\\(b\\))"), ("b", "1")]), "/1", "what a command says is read again");
+        assert_eq!(
+            first(&[("a", "/@(exec://echo '%'\\(b\\))"), ("b", "1")]),
+            "/1",
+            "what a command says is read again"
+        );
         assert!(problem(&[("a", "@(http://localhost/)")]).contains("nothing is read over the network"));
     }
 
