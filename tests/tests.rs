@@ -14,6 +14,7 @@ mod conformance;
 mod daemonize;
 mod docs;
 mod examples;
+mod fairness;
 mod file_wrapper;
 mod hello;
 mod http;
