@@ -24,8 +24,7 @@ pub fn command() -> Command {
     Command::new("check")
         .about("Says what is wrong with configuration files, without starting anything")
         .after_help(
-            "Each file is read on its own, with the environment as it is. Exit code 0: a server would start from every \
-             file. 1: from one it would not.",
+            "Each file is read on its own. Exit code 0: a server would start from every file. 1: from one it would not.",
         )
         .arg(
             files

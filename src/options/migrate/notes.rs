@@ -84,7 +84,8 @@ fn differences(names: &BTreeSet<&str>) -> impl Iterator<Item = String> {
             format!("; {} brings the old way back", difference.back)
         };
         let plain = |text: &str| text.replace('`', "");
-        let (subject, old, new) = (plain(difference.subject), plain(difference.uwsgi), plain(difference.here));
+        let subject = plain(difference.subject.split(" = ").next().unwrap_or_default());
+        let (old, new) = (plain(difference.uwsgi), plain(difference.here));
         format!("{subject}: uWSGI: {old}; here: {new}{back}")
     })
 }
