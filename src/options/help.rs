@@ -12,6 +12,7 @@ use crate::table::{ROWS, Row, row};
 const ABOUT: &str = "\
 ruwsgi [OPTION]... FILE.ini           run a Python (WSGI) application like uWSGI
 ruwsgi [OPTION]... MODULE:CALLABLE    the same without a file, on port 8000
+ruwsgi check|explain|migrate FILE     speak of a configuration, start nothing
 
 ";
 

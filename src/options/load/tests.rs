@@ -60,7 +60,7 @@ pub(super) fn run(request: Result<Request, Error>) -> Loaded {
 }
 
 /// `name=value` of each directive.
-fn said(loaded: &Loaded) -> Vec<String> {
+pub(super) fn said(loaded: &Loaded) -> Vec<String> {
     let show = |directive: &Directive| match &directive.value {
         Some(value) => format!("{}={value}", directive.name),
         None => directive.name.clone(),

@@ -1,9 +1,9 @@
 //! Every option is walked: from a file, from the command line, from the environment, and with a value that is none.
 
-use super::tests::{Room, run};
+use super::tests::{Room, run, said};
 use super::*;
 use crate::absent::Class;
-use crate::known::ABSENT;
+use crate::known::{ABSENT, Absent};
 use crate::table::{ROWS, Row};
 
 /// A value that a kind takes, other than what is so without it, and one that it does not take.
@@ -49,7 +49,7 @@ enum Wrong {
     Nothing,
 }
 
-/// The options that act as soon as they are read have tests of their own.
+/// The options that act as soon as they are read are walked apart.
 const ACT: &str = "Configuration";
 
 /// The rows that are walked, once for each of their names.
@@ -138,15 +138,79 @@ fn each_option_that_does_nothing_here_says_so_with_its_place() {
 
 #[test]
 fn options_that_do_nothing_here_are_known_on_the_command_line_and_in_the_environment() {
-    for absent in ABSENT.iter().filter(|absent| !absent.name.contains('_')) {
-        let class = absent.topic.class;
-        let ends = matches!(class, Class::Exposes | Class::Never);
-        let variable = format!("UWSGI_{}", absent.name.to_ascii_uppercase().replace('-', "_"));
-        let room = Room::new(&[]);
-        let mut source = room.source("--processes 1", &[(&variable, "1")]);
-        assert_eq!(load(&source).is_err(), ends, "{variable}");
-        source.env.clear();
-        source.argv.push(format!("--{}=1", absent.name).into());
-        assert_eq!(load(&source).is_err(), ends, "--{}", absent.name);
+    let room = Room::new(&[]);
+    // A variable has no name with an underscore.
+    let names = || ABSENT.iter().map(|absent| absent.name).filter(|name| !name.contains('_'));
+    let allowed = format!("--allow-missing={}", names().collect::<Vec<_>>().join(","));
+    let (mut by_word, mut by_variable) = (room.source("", &[]), room.source("", &[]));
+    by_word.argv.extend(names().map(|name| format!("--{name}=1").into()));
+    let variable = |name: &str| format!("UWSGI_{}", name.to_ascii_uppercase().replace('-', "_")).into();
+    by_variable.env.extend(names().map(|name| (variable(name), "1".into())));
+    for (mut source, place) in [(by_word, "command line"), (by_variable, "environment")] {
+        let refused = load(&source).expect_err("most of them end the start").lines();
+        source.argv.push(allowed.clone().into());
+        let told: Vec<String> = run(load(&source)).warnings.iter().map(ToString::to_string).collect();
+        for absent in ABSENT.iter().filter(|absent| !absent.name.contains('_')) {
+            let Absent { name, topic, .. } = absent;
+            let line = format!("{name}: {}: {} ({place})", topic.class.verdict(), topic.consequence);
+            assert!(told.contains(&line), "{line}");
+            let ends = matches!(topic.class, Class::Exposes | Class::Never);
+            assert_eq!(refused.iter().any(|told| told.starts_with(&format!("{name}: "))), ends, "{line}");
+        }
+    }
+}
+
+/// What an option that acts is given, and whether a block begins with it. `None`: it ends the reading, so that nothing is
+/// left to look at; the tests of those are in `tests`.
+fn deeds(row: &Row) -> Option<(&'static str, bool)> {
+    let name = row.names[0];
+    Some(match name {
+        _ if name.starts_with("for") || name.starts_with("if-") => {
+            (if name == "for-times" { "2" } else { "text" }, true)
+        }
+        "ini" | "include" | "inherit" | "inject-before" | "inject-after" | "fallback-config" => ("other.ini", false),
+        "yaml" => ("other.yaml", false),
+        "json" => ("other.json", false),
+        "xml" => ("other.xml", false),
+        "set" | "set-placeholder" => ("mine=1", false),
+        "resolve" => ("mine=127.0.0.1", false),
+        "declare-option" | "declare-option2" => ("mine=env=A=$1", false),
+        "endfor" | "end-blacklist" | "end-whitelist" | "show-config" => ("", false),
+        "blacklist" => ("php-set", false),
+        "whitelist" => ("end-whitelist http", false),
+        "print" | "allow-missing" => ("https", false),
+        "strict" => ("true", false),
+        "exit" | "get" | "extract" | "dump-options" | "binary-append-data" | "stop" | "reload" | "help"
+        | "help-all" | "options-status" | "version" => return None,
+        other => panic!("{other}: say what it is to be walked with"),
+    })
+}
+
+#[test]
+fn each_option_that_acts_does_so_wherever_it_is_said() {
+    let others = [
+        ("other.ini", "[uwsgi]\n"),
+        ("other.yaml", "uwsgi:\n  mode: a\n"),
+        ("other.json", "{\"uwsgi\": {\"mode\": \"a\"}}"),
+        ("other.xml", "<uwsgi><mode>a</mode></uwsgi>"),
+        ("text", "a line\n"),
+    ];
+    for row in ROWS.iter().filter(|row| row.heading == ACT) {
+        let Some((value, begins)) = deeds(row) else { continue };
+        for name in row.names {
+            let end = if begins { "endif\n" } else { "" };
+            let room = Room::new(&others);
+            room.write("app.ini", format!("[uwsgi]\n{name} = {value}\n{end}").as_bytes());
+            let by_file = said(&room.run("--ini app.ini"));
+            assert!(by_file.contains(&format!("{name}={value}")), "{by_file:?}");
+            let mut source = room.source("", &[]);
+            source.argv.extend([format!("--{name}={value}").into()]);
+            source.argv.extend(begins.then(|| "--endif".into()));
+            assert!(said(&run(load(&source))).contains(&format!("{name}={value}")), "--{name}={value}");
+            let variable = format!("UWSGI_{}", name.to_ascii_uppercase().replace('-', "_"));
+            let end = if begins { "--endif" } else { "" };
+            let told = said(&run(load(&room.source(end, &[(&variable, value)]))));
+            assert!(told.contains(&format!("{name}={value}")), "{variable}={value}: {told:?}");
+        }
     }
 }
