@@ -24,6 +24,15 @@ fn a_sound_file_would_start() {
     assert_eq!((checked.code, checked.out.as_str()), (0, "app.ini: would start\n"), "{}", checked.log);
 }
 
+#[test]
+fn the_examples_would_start() {
+    let examples = fs::read_dir(crate::harness::project().join("examples")).unwrap().flatten();
+    let files: Vec<PathBuf> = examples.map(|one| one.path().join("uwsgi.ini")).filter(|file| file.is_file()).collect();
+    assert!(files.len() > 3);
+    let checked = Site::empty().run_with([PathBuf::from("check")].iter().chain(&files));
+    assert_eq!(checked.code, 0, "{}", checked.out);
+}
+
 /// Broken lines, added to a sound file (as lines 4 and on), and what is said of them.
 const BROKEN: &[(&str, &str)] = &[
     ("strict = true\nprocesess = 4", "app.ini:5: error: procesess: unknown option; did you mean processes?"),

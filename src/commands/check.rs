@@ -1,5 +1,6 @@
 //! `ruwsgi check`: everything that is wrong with configuration files, without a start.
 
+use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::io;
@@ -23,8 +24,7 @@ pub fn command() -> Command {
     Command::new("check")
         .about("Says what is wrong with configuration files, without starting anything")
         .after_help(
-            "Each file is read on its own, with the environment as it is. Exit code 0: a server would start from every \
-             file. 1: from one it would not.",
+            "Each file is read on its own. Exit code 0: a server would start from every file. 1: from one it would not.",
         )
         .arg(
             files
@@ -84,11 +84,8 @@ fn report<'w>(file: &'w OsStr, words: &ArgMatches, source: &Source) -> Report<'w
 /// What the sockets have against a start, without what depends on conditions that were not looked at.
 fn on_paper(config: &Config, records: &[Record]) -> Vec<Problem> {
     let is_open = |record: &&Record| record.conditional || record.unsure;
-    let open: Vec<&Record> = records.iter().filter(is_open).collect();
-    let depends = |problem: &Problem| match &problem.origin {
-        None => !open.is_empty(),
-        Some(origin) => open.iter().any(|record| record.directive.origin == *origin),
-    };
+    let open: HashSet<&Origin> = records.iter().filter(is_open).map(|record| &record.directive.origin).collect();
+    let depends = |problem: &Problem| problem.origin.as_ref().map_or(!open.is_empty(), |origin| open.contains(origin));
     let mut problems = inspect::on_paper(config);
     problems.retain(|problem| !depends(problem));
     problems

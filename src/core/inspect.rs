@@ -3,6 +3,7 @@
 
 mod here;
 
+use std::collections::HashMap;
 use std::net::Ipv4Addr;
 
 use ruwsgi_options::{Config, Listener, Problem};
@@ -13,7 +14,7 @@ pub use here::here;
 /// The reasons not to start that the sockets give, whatever the machine.
 pub fn on_paper(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut seen: Vec<(Address, &Listener)> = Vec::new();
+    let mut seen: HashMap<Address, &Listener> = HashMap::new();
     for listener in config.listeners() {
         let Listener { address: text, option, origin, .. } = listener;
         let address = match Address::parse(text) {
@@ -23,12 +24,14 @@ pub fn on_paper(config: &Config) -> Vec<Problem> {
                 continue;
             }
         };
-        match seen.iter().find(|(other, _)| *other == address && !address.is_any_port()) {
-            Some((_, first)) => {
+        match seen.get(&address).filter(|_| !address.is_any_port()) {
+            Some(first) => {
                 let told = format!("{text:?} is said twice: {} listens there already ({})", first.option, first.origin);
                 problems.push(Problem::error(told).of(option, text).at(origin));
             }
-            None => seen.push((address, listener)),
+            None => {
+                seen.insert(address, listener);
+            }
         }
     }
     if config.listeners().is_empty() {

@@ -13,7 +13,7 @@ use bstr::{BString, ByteSlice};
 use crate::report::Error;
 
 /// Where something was said.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
     /// A line of a configuration file.
     File {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ruwsgi_sys::listen;
 
 /// An address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Address {
     /// A host, which may be empty (any), a name, or a pattern of this machine's addresses; port 0: any free one.
     Inet { host: String, port: u16 },

@@ -8,12 +8,10 @@ use crate::report::Problem;
 
 /// `mount = /a=one.wsgi:application`, `mount = /b=two.wsgi:application`
 pub fn two_projects(seen: &Seen<'_>) -> Vec<Problem> {
-    let mut projects: Vec<(&Line<'_>, &str)> = Vec::new();
+    let (mut projects, mut known) = (Vec::new(), BTreeSet::new());
     for line in seen.all("mount") {
-        let Some(project) = line.value.split_once('=').and_then(|(_, app)| django_project(app)) else { continue };
-        if projects.iter().all(|(_, known)| *known != project) {
-            projects.push((line, project));
-        }
+        let project = line.value.split_once('=').and_then(|(_, app)| django_project(app));
+        projects.extend(project.filter(|project| known.insert(*project)).map(|project| (line, project)));
     }
     let Some(((_, first), others)) = projects.split_first() else { return Vec::new() };
     let told = |(line, project): &(&Line<'_>, &str)| {

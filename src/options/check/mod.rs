@@ -10,6 +10,8 @@ mod seen;
 mod sockets;
 mod values;
 
+use std::collections::HashMap;
+
 use bstr::ByteSlice;
 
 use crate::directive::Origin;
@@ -87,22 +89,22 @@ pub struct Remark {
 /// line makes no sense is told with it, as advice.
 pub fn remarks(problems: Vec<Problem>, records: &[Record], ignored: &[&str]) -> Vec<Remark> {
     let mut remarks: Vec<Remark> = problems.into_iter().map(|problem| Remark { problem, trap: None }).collect();
-    let loaded = remarks.len();
+    let key = |problem: &Problem| Some((problem.origin.clone()?, problem.name.clone()));
+    let of_texts = remarks.iter().enumerate().filter(|(_, remark)| is_of_text(&remark.problem));
+    let unclear: HashMap<(Origin, String), usize> =
+        of_texts.filter_map(|(index, remark)| Some((key(&remark.problem)?, index))).collect();
     let seen = Seen::of(records);
     for trap in TRAPS.iter().filter(|trap| !ignored.contains(&trap.name)) {
         for problem in (trap.look)(&seen) {
-            let same = |known: &&mut Remark| {
-                let known = &known.problem;
-                trap.explains && known.name == problem.name && known.origin == problem.origin && is_of_text(known)
+            let known = key(&problem).and_then(|key| unclear.get(&key)).filter(|_| trap.explains);
+            let Some(index) = known else {
+                remarks.push(Remark { problem, trap: Some(trap.name) });
+                continue;
             };
-            match remarks[..loaded].iter_mut().find(same) {
-                Some(known) => {
-                    let advice = known.problem.advice.take().map_or(String::new(), |advice| advice + "; ");
-                    known.problem.advice = Some(advice + &problem.message);
-                    known.trap = known.trap.or(Some(trap.name));
-                }
-                None => remarks.push(Remark { problem, trap: Some(trap.name) }),
-            }
+            let Remark { problem: known, trap: first } = &mut remarks[*index];
+            let advice = known.advice.take().map_or(String::new(), |advice| advice + "; ");
+            known.advice = Some(advice + &problem.message);
+            *first = first.or(Some(trap.name));
         }
     }
     remarks.sort_by(|one, other| place(one).cmp(&place(other)));

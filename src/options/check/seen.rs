@@ -57,10 +57,14 @@ impl<'a> Seen<'a> {
         self.lines.iter().filter(|line| matches!(line.option, "socket" | "http-socket"))
     }
 
+    /// Whether `protocol` makes plain sockets speak HTTP.
+    pub fn named_http(&self) -> bool {
+        self.last("protocol").is_some_and(|protocol| protocol.value.starts_with("http"))
+    }
+
     /// Whether a line of [`listeners`](Self::listeners) speaks HTTP.
-    pub fn is_http(&self, line: &Line<'_>) -> bool {
-        let named = || self.last("protocol").is_some_and(|protocol| protocol.value.starts_with("http"));
-        line.option == "http-socket" || line.name == "socket" && named()
+    pub fn is_http(line: &Line<'_>, named_http: bool) -> bool {
+        line.option == "http-socket" || line.name == "socket" && named_http
     }
 }
 

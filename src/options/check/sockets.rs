@@ -1,8 +1,10 @@
 //! Traps in addresses and sockets.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::seen::{Line, Seen};
+use crate::directive::Origin;
 use crate::report::Problem;
 
 /// Ports where a browser, curl or a load balancer is expected to speak HTTP.
@@ -55,7 +57,8 @@ pub fn http_port(seen: &Seen<'_>) -> Vec<Problem> {
 }
 
 fn on_http_ports<'s, 'a>(seen: &'s Seen<'a>) -> impl Iterator<Item = (&'s Line<'a>, u16)> {
-    let alone = !seen.listeners().any(|line| seen.is_http(line)) && seen.last("https").is_none();
+    let http = seen.named_http();
+    let alone = !seen.listeners().any(|line| Seen::is_http(line, http)) && seen.last("https").is_none();
     let lines = seen.listeners().filter(move |_| alone);
     let ports = lines.filter_map(|line| Some((line, host_and_port(&line.value)?.1)));
     ports.filter(|(_, port)| HTTP_PORTS.contains(port))
@@ -63,11 +66,11 @@ fn on_http_ports<'s, 'a>(seen: &'s Seen<'a>) -> impl Iterator<Item = (&'s Line<'
 
 /// `socket = 0.0.0.0:3031`
 pub fn public(seen: &Seen<'_>) -> Vec<Problem> {
+    let already: HashSet<&Origin> = on_http_ports(seen).map(|(line, _)| line.origin).collect();
     let told = |line: &Line<'_>| {
         let (host, port) = host_and_port(&line.value)?;
         let everywhere = matches!(host, "" | "*" | "0.0.0.0" | "[::]");
-        let already = on_http_ports(seen).any(|(other, _)| other.origin == line.origin);
-        (everywhere && !already && !seen.is_http(line)).then(|| {
+        (everywhere && !already.contains(line.origin)).then(|| {
             line.is(format!(
                 "whoever reaches port {port} from elsewhere can claim any REMOTE_USER and REMOTE_ADDR: write \
                  127.0.0.1:{port} or a unix socket where the front end runs on this machine, or let a firewall or \
@@ -75,7 +78,8 @@ pub fn public(seen: &Seen<'_>) -> Vec<Problem> {
             ))
         })
     };
-    seen.listeners().filter_map(told).collect()
+    let http = seen.named_http();
+    seen.listeners().filter(|line| !Seen::is_http(line, http)).filter_map(told).collect()
 }
 
 /// `host:port` of an address that has both.

@@ -70,6 +70,7 @@ pub fn template(seen: &Seen<'_>) -> Vec<Problem> {
     let first = lines.next().map(|line| {
         let others = match lines.count() {
             0 => String::new(),
+            1 => ", as does another line".to_owned(),
             count => format!(", as do {count} more lines"),
         };
         let text = if is_template(&line.value) { &line.value } else { line.name };
@@ -270,7 +271,7 @@ mod tests {
     fn templates_are_told_once() {
         let told = found(template, &[("master", "1"), ("uid", "{{ user }}"), ("gid", "{{ group }}")]);
         assert_eq!(told.len(), 1);
-        assert!(told[0].contains("as do 1 more lines") && told[0].ends_with("(app.ini:2)"), "{told:?}");
+        assert!(told[0].contains("as does another line") && told[0].ends_with("(app.ini:2)"), "{told:?}");
         assert_eq!(found(template, &[("{% if x %}", "")]).len(), 1);
         assert_eq!(found(template, &[("uid", "<%= @user %>")]).len(), 1);
         assert_eq!(found(template, &[("uid", "{user}")]).len(), 1);

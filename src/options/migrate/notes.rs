@@ -70,21 +70,22 @@ fn absent(directive: &Directive) -> Option<String> {
     Some(format!("{}: {state}: {}{way}", directive.name, topic.consequence))
 }
 
-/// The differences that name one of these options.
+/// The differences that are about one of these options.
 fn differences(names: &BTreeSet<&str>) -> impl Iterator<Item = String> {
     let all = DIFFERENCES.iter().flat_map(|(_, differences)| differences.iter());
     let about = |subject: &str| {
         let quoted = subject.split('`').skip(1).step_by(2);
         quoted.filter_map(|text| text.split(" = ").next()).any(|option| names.contains(option))
     };
-    all.filter(move |difference| about(difference.subject)).map(|difference| {
+    all.filter(move |difference| difference.subject.starts_with('`') && about(difference.subject)).map(|difference| {
         let back = if difference.back.is_empty() {
             String::new()
         } else {
             format!("; {} brings the old way back", difference.back)
         };
         let plain = |text: &str| text.replace('`', "");
-        let (subject, old, new) = (plain(difference.subject), plain(difference.uwsgi), plain(difference.here));
+        let subject = plain(difference.subject.split(" = ").next().unwrap_or_default());
+        let (old, new) = (plain(difference.uwsgi), plain(difference.here));
         format!("{subject}: uWSGI: {old}; here: {new}{back}")
     })
 }
