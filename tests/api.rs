@@ -319,11 +319,30 @@ fn decorators_need_nothing_installed() {
 }
 
 #[test]
+fn functions_are_called_by_their_names() {
+    let server = site().start();
+    let is = |code: &str, value: &str| assert_eq!(eval(&server, code), value, "{code}");
+    is("uwsgi.register_rpc('up', bytes.upper), uwsgi.rpc_list()", "(True, (b'up',))");
+    is("uwsgi.rpc(None, b'up', b'a'), uwsgi.rpc('', 'up', 'b'), uwsgi.call('up', b'c')", "(b'A', b'B', b'C')");
+    // An empty result, no bytes, an exception, an unknown name: None, as in uWSGI.
+    is("uwsgi.call('up', b''), uwsgi.call('up'), uwsgi.call('nope')", "(None, None, None)");
+    server.wait_for("TypeError: unbound method bytes.upper() needs an argument");
+    is("uwsgidecorators.rpc('low')(bytes.lower) == bytes.lower, uwsgi.rpc_list()", "(True, (b'up', b'low'))");
+    is("uwsgi.register_rpc('up', bytes.title), uwsgi.call('up', b'xy'), len(uwsgi.rpc_list())", "(True, b'Xy', 2)");
+    is("uwsgi.register_rpc('a' * 254, print)", "True");
+    is(
+        "raised(uwsgi.register_rpc, 'a' * 255, print)",
+        "'ValueError: unable to register rpc function: its name has 255 bytes, at most 254'",
+    );
+    is("raised(uwsgi.rpc, 'node:3031', 'up')[:46]", "'NotImplementedError: uwsgi.rpc(\"node:3031\"): o'");
+}
+
+#[test]
 fn what_is_not_built_yet_says_so() {
     let server = site().start();
     let is = |code: &str, value: &str| assert_eq!(eval(&server, code), value, "{code}");
     is("raised(uwsgi.cache_get, 'a')", "'NotImplementedError: uwsgi.cache_get() comes with a later release of ruwsgi'");
-    is("raised(uwsgi.mule_get_msg)[:20], uwsgi.rpc.__name__", "('NotImplementedError:', 'rpc')");
+    is("raised(uwsgi.mule_get_msg)[:20], uwsgi.cache_set.__name__", "('NotImplementedError:', 'cache_set')");
     // uWSGI has these with their option only: applications look whether they are there.
     is("hasattr(uwsgi, 'spool'), hasattr(uwsgi, 'queue_push')", "(False, False)");
     is("raised(getattr, uwsgi, 'spool')", "'AttributeError: uwsgi.spool comes with a later release of ruwsgi'");

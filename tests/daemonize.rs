@@ -281,14 +281,16 @@ fn logto2_is_opened_by_whom_the_server_becomes() {
     assert_eq!((owner("first"), owner("second/log")), (Some((65534, 65534)), Some((65534, 65534))));
 }
 
+/// What `ps` shows for a process: its name and its command line.
+fn shown(process: Process) -> (String, String) {
+    let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap();
+    let end = line.iter().position(|byte| *byte == 0).unwrap_or(line.len());
+    (process.status("Name").unwrap(), String::from_utf8_lossy(&line[..end]).into_owned())
+}
+
 /// What `ps` shows for the master, the zygote and worker 1.
 fn names(lines: &str) -> [(String, String); 3] {
     let server = Site::app("hello.py").ini(lines).start();
-    let shown = |process: Process| {
-        let line = fs::read(format!("/proc/{}/cmdline", process.pid)).unwrap();
-        let end = line.iter().position(|byte| *byte == 0).unwrap_or(line.len());
-        (process.status("Name").unwrap(), String::from_utf8_lossy(&line[..end]).into_owned())
-    };
     let children = server.master().children();
     assert_eq!(children.len(), 2, "a zygote and a worker");
     [shown(server.master()), shown(children[0]), shown(children[1])]
@@ -306,4 +308,19 @@ fn processes_have_the_names_that_uwsgi_gives_them() {
     let expected = ["master", "zygote", "worker 1"]
         .map(|role| pair(&format!("a name that is longer than ruwsgi --ini uwsgi.ini: uWSGI {role}!")));
     assert_eq!(long, expected);
+}
+
+#[test]
+fn a_name_that_the_application_gives_has_the_same_around_it() {
+    const APP: &str = r#"
+        import uwsgi
+        def application(environ, start_response):
+            uwsgi.setprocname("cart")
+            start_response("200 OK", [])
+            return [b"named"]
+    "#;
+    let server = Site::code(APP).ini("procname-prefix = shop-\nprocname-append = !").start();
+    let worker = server.master().children()[1];
+    server.get("/").ok();
+    assert_eq!(shown(worker).1, "shop-cart!");
 }

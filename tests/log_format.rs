@@ -34,7 +34,7 @@ const APP: &str = r#"
 /// Variables whose value is the same wherever and whenever the same request is answered. (Not `addr`, `vars` and
 /// `pktsize`: on a unix socket uWSGI says 0.0.0.0; and it counts fields of one name once, where here each counts.)
 const STEADY: &str = "uri=%(uri) method=%(method) user=%(user) host=%(host) proto=%(proto) uagent=%(uagent) \
-    referer=%(referer) status=%(status) rsize=%(rsize) cl=%(cl) wid=%(wid) switches=%(switches) core=%(core) \
+    referer=%(referer) status=%(status) rsize=%(rsize) cl=%(cl) wid=%(wid) core=%(core) \
     modifiers=%(modifier1)/%(modifier2) headers=%(headers) errors=%(werr)/%(rerr)/%(ioerr) \
     metric=%(metric.worker.1.requests) var=%(var.HTTP_X_Y)/%(var.PATH_INFO)/%(var.) shop=%(shop) none=%(nothing) \
     100% {%(status)}";
@@ -46,6 +46,36 @@ fn lines(server: &Server, start: &str) -> Vec<String> {
 
 fn formatted(format: &str) -> Server {
     Site::code(APP).ini(&format!("log-format = {}", format.replace("% ", "%% "))).start()
+}
+
+#[test]
+fn fields_of_the_response_become_variables() {
+    let site = Site::code(
+        r#"
+            def application(environ, start_response):
+                fields = [("X-User", "ann"), ("x-cost", "5"), ("X-Other", "o")]
+                if environ["PATH_INFO"] == "/again":
+                    start_response("200 OK", [("X-User", "forgotten")])
+                    fields = [("X-Cost", "6")]
+                    try:
+                        raise ValueError
+                    except ValueError:
+                        import sys
+                        start_response("200 OK", fields, sys.exc_info())
+                else:
+                    start_response("200 OK", fields)
+                return [b"x"]
+        "#,
+    );
+    let server = site
+        .ini("log-format = LINE %(var.USER) %(var.COST) %(var.PATH_INFO)")
+        .ini("collect-header = x-user USER\nresponse-header-collect = X-User PATH_INFO\npull-header = X-Cost COST")
+        .start();
+    let answer = server.get("/path");
+    assert_eq!([answer.field("X-User"), answer.field("X-Cost")], [Some("ann"), None]);
+    assert_eq!(server.wait_for("LINE"), "LINE ann 5 /path", "what the request says comes first");
+    assert_eq!(server.get("/again").field("X-Cost"), None);
+    assert_eq!(server.log.wait_for_nth("LINE", 2), "LINE - 6 /again");
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::io::Write;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
 
+use httpdate::HttpDate;
 use ruwsgi_sys::clock;
 
 /// The last second of the year 9999.
@@ -69,35 +71,11 @@ impl Moderation {
 /// `Sun, 06 Nov 1994 08:49:37 GMT`: the IMF-fixdate of RFC 9110 5.6.7, which has four digits for a year. What it can't
 /// say becomes the nearest that it can, from 1970 on.
 pub(crate) fn imf_date(unix: i64) -> [u8; 29] {
-    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let unix = unix.clamp(0, LAST_SECOND);
-    let (days, second) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
-    let (year, month, day) = civil(days);
+    let seconds = unix.clamp(0, LAST_SECOND).unsigned_abs();
     let mut date = [b' '; 29];
-    let written = write!(
-        &mut date[..],
-        "{}, {day:02} {} {year:04} {:02}:{:02}:{:02} GMT",
-        DAYS[days.rem_euclid(7) as usize],
-        MONTHS[month],
-        second / 3600,
-        second / 60 % 60,
-        second % 60
-    );
+    let written = write!(&mut date[..], "{}", HttpDate::from(UNIX_EPOCH + Duration::from_secs(seconds)));
     debug_assert!(written.is_ok(), "a date has 29 bytes until the year 9999");
     date
-}
-
-/// Days since 1970 as (year, month from 0, day from 1), by the calendar of 400-year eras that begin in March.
-fn civil(days: i64) -> (i64, usize, i64) {
-    let days = days + 719_468;
-    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let first = (153 * month + 2) / 5;
-    let early = month >= 10;
-    (era * 400 + year + i64::from(early), if early { month - 10 } else { month + 2 } as usize, day - first + 1)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod lock;
 mod log;
 mod process;
 mod request;
+mod rpc;
 mod text;
 mod workers;
 
@@ -30,7 +31,7 @@ use ruwsgi_sys::{clock, process as kernel};
 
 use crate::apps::SharedApps;
 
-pub use facts::{VERSION, node};
+pub use facts::{VERSION, asked_for, node};
 pub use hooks::{after_request, at_exit, post_fork};
 pub use request::{Here, leave, set_here};
 
@@ -96,6 +97,7 @@ pub fn install(py: Python<'_>, given: Given<'_>) -> PyResult<()> {
     log::add(&module)?;
     process::add(&module)?;
     request::add(&module)?;
+    rpc::add(&module)?;
     workers::add(&module)?;
     later::add(&module)?;
     // PyO3 fills it, and uWSGI's module has none.

@@ -18,6 +18,7 @@ use ruwsgi_sys::{clock, memory, process};
 use super::order::Settings;
 use crate::listeners::Bound;
 use crate::module::Module;
+use crate::unknown::Unknown;
 use crate::{python, why};
 
 /// What the interpreter runs first.
@@ -40,6 +41,8 @@ pub(super) struct Hosted {
     pub zygote: Option<Channel>,
     /// Somebody asked for a reload since the instance was started.
     pub reloaded: bool,
+    /// What its application may still ask for.
+    pub unknown: Unknown,
     /// The past of each slot.
     pasts: BTreeMap<u32, Past>,
 }
@@ -126,13 +129,26 @@ impl Ground {
             ],
             env: &env,
             umask: config.process.umask,
+            input: config.process.honour_stdin,
             keep: &[self.module.as_fd(), theirs.as_fd()],
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
         let zygote = Some(ours);
-        let pasts = BTreeMap::new();
-        Ok((pid, Hosted { config, listeners, handover, scoreboard, python, zygote, reloaded, pasts }))
+        Ok((
+            pid,
+            Hosted {
+                config,
+                listeners,
+                handover,
+                scoreboard,
+                python,
+                zygote,
+                reloaded,
+                unknown: Unknown::default(),
+                pasts: BTreeMap::new(),
+            },
+        ))
     }
 }
 
@@ -180,7 +196,7 @@ mod tests {
     fn config(lines: &[(&str, &str)]) -> Config {
         let directive = |(name, value): &(&str, &str)| Directive {
             name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
+            value: Some((*value).into()),
             origin: Origin::Argv,
         };
         Config::interpret(lines.iter().map(directive).collect()).unwrap().0

@@ -9,10 +9,10 @@ use pyo3::types::{PyDict, PyModule, PyTuple};
 const FUNCTIONS: &str = "\
     accepting add_cron add_file_monitor add_rb_timer add_timer add_var alarm async_connect async_sleep cache_clear \
     cache_dec cache_del cache_div cache_exists cache_get cache_inc cache_keys cache_mul cache_num cache_set \
-    cache_update call chunked_read chunked_read_nb close connect disconnect embedded_data extract farm_get_msg \
+    cache_update chunked_read chunked_read_nb close connect disconnect embedded_data extract farm_get_msg \
     farm_msg green_schedule i_am_the_lord log_this_request lord_scroll metric_dec metric_div metric_get metric_inc \
     metric_mul metric_set metric_set_max metric_set_min mule_get_msg mule_msg offload parsefile ready_fd recv \
-    register_rpc register_signal route rpc rpc_list scrolls send sendfile set_warning_message signal signal_received \
+    register_signal route scrolls send sendfile set_warning_message signal signal_received \
     signal_registered signal_wait start_response suspend wait_fd_read wait_fd_write websocket_handshake \
     websocket_recv websocket_recv_nb websocket_send websocket_send_binary";
 

@@ -89,11 +89,12 @@ fn micros() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()
 }
 
-/// Shows another name in the list of processes.
+/// Shows another name in the list of processes, between procname-prefix and procname-append.
 #[pyfunction]
 #[pyo3(signature = (name, /))]
 fn setprocname(name: &Bound<'_, PyAny>) -> PyResult<()> {
-    Ok(title::set_command_line(&String::from_utf8_lossy(&text::bytes(name)?))?)
+    let name = text::bytes(name)?;
+    Ok(title::set_command_line(&instance()?.config.full_process_name(&String::from_utf8_lossy(&name)))?)
 }
 
 /// How many connections wait to be accepted on a listening socket. Linux tells it of TCP only: 0 for unix sockets.

@@ -1,6 +1,6 @@
 """Decorators over the uwsgi module, by the names that uWSGI's module of this name has.
 
-postfork, lock, thread and harakiri work; the others say that they come later where they are used.
+postfork, lock, thread, harakiri and rpc work; the others say that they come later where they are used.
 """
 from functools import wraps
 from threading import Thread
@@ -83,6 +83,17 @@ class harakiri:
         return limited
 
 
+class rpc:
+    """@rpc("name"): uwsgi.rpc(None, "name") calls it."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def __call__(self, function):
+        uwsgi.register_rpc(self.name, function)
+        return function
+
+
 def _later(name):
     def decorator(*_arguments, **_keywords):
         raise NotImplementedError(f"uwsgidecorators.{name} comes with a later release of ruwsgi")
@@ -92,7 +103,7 @@ def _later(name):
 
 
 for _name in (
-    "cron erlang farm filemon get_free_signal mule mulefunc mulemsg muleloop rbtimer rpc signal spool spoolforever "
+    "cron erlang farm filemon get_free_signal mule mulefunc mulemsg muleloop rbtimer signal spool spoolforever "
     "spoolraw timer"
 ).split():
     globals()[_name] = _later(_name)
