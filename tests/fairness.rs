@@ -166,7 +166,7 @@ fn too_many_waiting_requests_are_told_to_come_again() {
         }
         let answered = waiting.iter_mut().map(|client| client.answer().status).filter(|status| *status == 200).count();
         assert_eq!(answered, 3);
-        busy.iter_mut().for_each(|client| drop(client.answer()));
+        busy.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
         assert_eq!(server.get("/").ok(), "hello");
     }
 }
@@ -190,9 +190,7 @@ fn a_request_that_waits_for_too_long_is_told_so() {
         for number in 0..processes {
             server.open_gate(&format!("gate{number}"));
         }
-        busy.iter_mut().for_each(|client| {
-            client.answer().ok();
-        });
+        busy.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
         assert_eq!(server.get("/").ok(), "hello");
     }
 }
@@ -226,9 +224,11 @@ fn requests_that_wait_are_served_in_their_order() {
     for client in &mut clients {
         assert_eq!(client.answer().status, 200);
     }
+    server.log.wait_for_nth("served /", 20);
     let log = server.log.text();
-    let order: Vec<_> = log.lines().filter_map(|line| line.strip_prefix("served /")).collect();
-    assert_eq!(order, (0..20).map(|number| number.to_string()).collect::<Vec<_>>());
+    let order: Vec<i32> = log.lines().filter_map(|line| line.strip_prefix("served /")?.parse().ok()).collect();
+    // One that comes with its connection may be read before one that comes a moment earlier on an accepted one.
+    assert!(order.len() == 20 && (0..20).zip(&order).all(|(place, number)| (place - number).abs() < 4), "{order:?}");
     busy.answer();
 }
 
