@@ -36,6 +36,7 @@ mod ini;
 mod judge;
 mod kind;
 mod kind_log;
+mod kind_process;
 mod kind_static;
 #[cfg(feature = "argv")]
 mod known;
@@ -60,5 +61,6 @@ pub use report::{Error, Notice};
 #[cfg(feature = "argv")]
 pub use source::Source;
 pub use table::{
-    Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
+    Cheaper, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
+    Stats, Workers,
 };

@@ -168,7 +168,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         }),
         lead: Mutex::new(Events::new(BATCH)),
         listeners: &listeners,
-        rules: rules(config),
+        rules: rules(config, slot),
         static_files: StaticFiles::new(&config.static_files),
         seat,
         channel: &channel,
@@ -210,7 +210,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     .map(|mut core: Core<'_, L::App>| core.app.resume())
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, slot: u32) -> Rules {
     let (trust, wrong) = Trust::new(&config.sockets.trusted_proxies);
     for word in wrong {
         tracing::warn!("trusted-proxies: \"{word}\" is no address and no network: not trusted");
@@ -220,7 +220,7 @@ fn rules(config: &Config) -> Rules {
         keepalive: config.keepalive(),
         timeout: config.head_timeout(),
         harakiri_ms: u64::from(config.workers.harakiri) * 1000,
-        max_requests: config.workers.max_requests,
+        max_requests: config.max_requests_of(slot),
         recycle_from_ms,
         body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),
         post_buffering: usize::try_from(config.sockets.post_buffering).ok().filter(|size| *size > 0),
@@ -238,11 +238,14 @@ fn rules(config: &Config) -> Rules {
 }
 
 impl<'e, A: App> Core<'e, A> {
+    /// On the thread that the core will be.
     fn new(app: A, number: usize, seat: Seat<'e>) -> Self {
+        let seat = seat.core(number);
+        seat.set_thread(ruwsgi_sys::process::thread_id());
         Self {
             app,
             number,
-            seat: seat.core(number),
+            seat,
             vars: Some(Vars::default()),
             line: Vec::new(),
             flushed_ms: 0,
@@ -387,6 +390,10 @@ impl Engine<'_> {
 
     /// Watches the listeners.
     pub(crate) fn open_doors(&self) -> io::Result<()> {
+        if self.seat.is_paused() {
+            self.doors_shut_until_ms.store(u64::MAX, Ordering::Relaxed);
+            return Ok(());
+        }
         for (door, listener) in self.listeners.iter().enumerate() {
             self.epoll.add(listener.fd.as_fd(), LISTENERS + door as u64, Interest::Listener)?;
         }

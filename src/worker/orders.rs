@@ -1,5 +1,6 @@
 //! What the master and signals ask of a worker.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::{FromWorker, Message, Recycle, ToWorker};
@@ -18,6 +19,9 @@ impl Engine<'_> {
             Ok(Received::Nothing) => {}
             Ok(Received::Message(message)) => match ToWorker::decode(&message.bytes) {
                 Some(ToWorker::Drain { last, .. }) => self.drain(core, last),
+                Some(ToWorker::Pause) => self.pause(),
+                Some(ToWorker::Resume) => self.resume(),
+                Some(ToWorker::Log) => message.fds.iter().for_each(|sink| self.log.go_on_in(sink.as_fd())),
                 None => tracing::warn!("the master sent a message that this worker does not know"),
             },
             // Without the master nobody would replace this worker or stop it.
@@ -40,6 +44,22 @@ impl Engine<'_> {
         }
     }
 
+    /// Takes no new connections until the master says so; what is there goes on.
+    fn pause(&self) {
+        self.doors_shut_until_ms.store(u64::MAX, Ordering::Relaxed);
+        self.shut_doors();
+    }
+
+    fn resume(&self) {
+        let shut = self.doors_shut_until_ms.swap(0, Ordering::Relaxed);
+        if shut == u64::MAX
+            && !self.draining.load(Ordering::Relaxed)
+            && let Err(error) = self.open_doors()
+        {
+            tracing::error!("a listener can't be watched again: {error}");
+        }
+    }
+
     /// Takes no new connections from here on and finishes the others. `last`: nobody else will take what waits in the
     /// listen queues, so that is taken first.
     fn drain<A: App>(&self, core: &mut Core<'_, A>, last: bool) {
@@ -53,7 +73,7 @@ impl Engine<'_> {
         }
         self.shut_doors();
         // The master's channel has nothing more to say; closed, it would be readable for ever.
-        let _ = self.epoll.delete(std::os::fd::AsFd::as_fd(self.channel));
+        let _ = self.epoll.delete(self.channel.as_fd());
         self.draining.store(true, Ordering::Relaxed);
         self.seat.set_status(Status::Draining);
         self.hurry();

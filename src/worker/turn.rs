@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::Recycle;
+use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_wire::{Key, Next, Refusal, Vars};
@@ -66,9 +67,7 @@ impl Engine<'_> {
         connection.file = file;
 
         let (requests, total) = self.seat.count_request(log.is_some());
-        if by_file {
-            self.seat.count_static();
-        }
+        self.count_kind(core.seat, by_file, sent.write_errors, read_errors);
         let micros = if measured { clock::monotonic_us().saturating_sub(from_us) } else { 0 };
         if measured {
             self.seat.count_work(micros, sent.head_bytes + sent.body_bytes);
@@ -114,6 +113,14 @@ impl Engine<'_> {
                 Some(Then::Next)
             }
         }
+    }
+
+    /// Counts what was special about a request.
+    fn count_kind(&self, core: CoreSeat<'_>, by_file: bool, write_errors: u32, read_errors: u32) {
+        if by_file {
+            self.seat.count_static();
+        }
+        core.count_odd(by_file, write_errors, read_errors);
     }
 
     /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
@@ -197,9 +204,11 @@ impl Engine<'_> {
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
     fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) -> u64 {
         let mut deadline_ms = 0;
-        if self.rules.harakiri_ms > 0 {
+        if self.rules.harakiri_ms > 0 || self.seat.is_measured() {
             let now_ms = clock::coarse_ms();
-            deadline_ms = now_ms + self.rules.harakiri_ms;
+            if self.rules.harakiri_ms > 0 {
+                deadline_ms = now_ms + self.rules.harakiri_ms;
+            }
             describe(core.seat, vars, now_ms, deadline_ms);
         }
         core.seat.enter();

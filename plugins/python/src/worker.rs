@@ -67,6 +67,10 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             Ok(loaded) => {
                 apps = Arc::new(loaded);
                 api::set_apps(&apps);
+                for app in apps.infos() {
+                    // Without a master the engine ends by itself.
+                    let _ = channel.send(&FromWorker::App(app).encode(), &[]);
+                }
             }
             Err(Failure { code, reason }) => {
                 let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
