@@ -21,7 +21,7 @@ pub trait Message: Sized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToZygote {
     /// The first message. Descriptors, in this order: the sink of the log, the configuration (a sealed file of encoded
-    /// directives), the scoreboard, the locks, then the listeners in the order of `Config::listeners()`.
+    /// directives), the scoreboard, the locks, the three of `Handover::files()`, then the listeners in the order of `Config::listeners()`.
     Hello {
         /// The master's pid, for the check after `die_with_parent`.
         master: i32,
@@ -86,6 +86,8 @@ pub enum ToWorker {
         mercy_ms: u32,
         /// Nobody will accept after this worker: take what waits in the listen queues first.
         last: bool,
+        /// Others go on with the same sockets: connections that are kept can be handed over.
+        heirs: bool,
     },
     /// Take no new connection until [`Resume`](Self::Resume) comes; requests in flight go on.
     Pause,
@@ -93,6 +95,8 @@ pub enum ToWorker {
     Resume,
     /// Log there from now on. One descriptor: the sink of the log.
     Log,
+    /// Requests are past their deadline: say where they are, and tell their clients.
+    Expire,
 }
 
 /// Why a worker asks to be replaced.
@@ -192,20 +196,24 @@ impl Message for FromZygote {
 impl Message for ToWorker {
     fn encode(&self) -> Vec<u8> {
         match *self {
-            Self::Drain { mercy_ms, last } => Out::new(b'D').u32(mercy_ms).u8(u8::from(last)).done(),
+            Self::Drain { mercy_ms, last, heirs } => {
+                Out::new(b'D').u32(mercy_ms).u8(u8::from(last)).u8(u8::from(heirs)).done()
+            }
             Self::Pause => Out::new(b'P').done(),
             Self::Resume => Out::new(b'R').done(),
             Self::Log => Out::new(b'L').done(),
+            Self::Expire => Out::new(b'X').done(),
         }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, mut rest) = In::new(bytes)?;
         let message = match tag {
-            b'D' => Self::Drain { mercy_ms: rest.u32()?, last: rest.u8()? != 0 },
+            b'D' => Self::Drain { mercy_ms: rest.u32()?, last: rest.u8()? != 0, heirs: rest.u8()? != 0 },
             b'P' => Self::Pause,
             b'R' => Self::Resume,
             b'L' => Self::Log,
+            b'X' => Self::Expire,
             _ => return None,
         };
         rest.end(message)
@@ -357,10 +365,11 @@ mod tests {
             FromZygote::Failed { code: 22, reason: String::new() },
         ]);
         there_and_back(&[
-            ToWorker::Drain { mercy_ms: 60_000, last: true },
+            ToWorker::Drain { mercy_ms: 60_000, last: true, heirs: true },
             ToWorker::Pause,
             ToWorker::Resume,
             ToWorker::Log,
+            ToWorker::Expire,
         ]);
         there_and_back(&[
             FromWorker::App(app),

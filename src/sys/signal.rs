@@ -48,6 +48,15 @@ impl Signals {
     }
 }
 
+/// Lets no signal interrupt this thread: they are for those that run the application.
+pub fn block_in_this_thread() -> io::Result<()> {
+    let mut all = SigSet::all();
+    for fault in FAULTS {
+        all.remove(fault);
+    }
+    Ok(all.thread_block()?)
+}
+
 impl AsRawFd for Signals {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()
@@ -67,6 +76,34 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     // SAFETY: default and ignore run no code of ours.
     unsafe { sigaction(signal, &action) }?;
     Ok(())
+}
+
+/// The signal at which a thread of a worker writes its stack to standard error: the last one, which nobody uses.
+pub const STACK: i32 = 64;
+
+/// Asks a thread of this process for its stack, if somebody has said how that is done; nothing happens otherwise.
+pub fn ask_for_stack(thread: i32) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid sigaction; the first call writes into it, and tgkill touches no memory. The thread is
+    // one of this process, or there is none of this number in it.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(STACK, std::ptr::null(), &raw mut action) != 0 || action.sa_sigaction == libc::SIG_DFL {
+            return Ok(());
+        }
+        libc::syscall(libc::SYS_tgkill, process_id(), thread, STACK)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn process_id() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// A signal by its number to one process.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that sends signals")]
+pub fn send_number(pid: i32, number: i32) -> io::Result<()> {
+    let signal = Signal::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    send(pid, signal)
 }
 
 /// SIGKILL to one process.

@@ -6,6 +6,7 @@ use ruwsgi_sys::stream::{self, Peer};
 use ruwsgi_wire::{Decoder, Exchange, Vars};
 
 use crate::file_part::{FilePart, Turn};
+use crate::input::Input;
 use crate::spool::Spool;
 
 /// A connection of a client.
@@ -41,6 +42,8 @@ pub(crate) enum State {
     Head,
     /// The body of the request whose head is here.
     Body(Box<Waiting>),
+    /// A core: its request is whole.
+    Ready(Box<Ready>),
     /// The client, to take the rest of a response.
     Flush(Then),
     /// The client, to close: everything was said, and what it still sends is read and dropped, since a close with
@@ -65,6 +68,16 @@ pub(crate) struct Waiting {
     /// The bytes of the head, at the start of the input.
     pub head: usize,
     pub body: Coming,
+}
+
+/// A whole request that waits for a core.
+pub(crate) struct Ready {
+    pub vars: Vars,
+    pub input: Input,
+    /// Since when, by `clock::coarse_ms`; 0: since just now.
+    pub since_ms: u64,
+    /// It has its place in the queue.
+    pub queued: bool,
 }
 
 /// A body on its way.
@@ -110,6 +123,11 @@ impl Connection {
     /// It is between two requests, and nothing of the next one is here.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head) && !self.begun && self.input.is_empty()
+    }
+
+    /// How much of a response the client has not taken, in bytes.
+    pub(crate) fn unsent(&self) -> u64 {
+        (self.output.len() - self.output_at) as u64 + self.file.as_ref().map_or(0, |file| file.left)
     }
 
     /// Sends what waits, as far as the client takes it.

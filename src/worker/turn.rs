@@ -17,7 +17,7 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
-use crate::watch::{Watch, describe};
+use crate::watch::{Late, Watch, describe};
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
 const DROPPED_TOLD: usize = 32;
@@ -41,19 +41,21 @@ impl Engine<'_> {
         self.complete(vars, connection);
         core.app.mount(vars);
         let scheme = self.scheme(vars, connection);
-        let close = self.rules.keepalive.is_none() || self.draining.load(Ordering::Relaxed);
+        let close = self.rules.keepalive.is_none() || self.is_leaving();
 
         if connection.output.capacity() == 0 {
             connection.output = core.pool.pop().unwrap_or_default();
         }
+        let late =
+            Late { right: &self.rights[core.number], socket: connection.fd.as_fd(), bytes: connection.exchange.late() };
         let wire =
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
-        let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
+        let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
-            response.set_watch(Watch { seat: core.seat, vars: request.vars, deadline_ms });
+            response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
             core.app.serve(&mut request, &mut response);
         }
         let Finished { end, sent_at, sent, file, logvars } = response.finish();
@@ -217,18 +219,14 @@ impl Engine<'_> {
 
     /// A refused request leaves a line, at most one a second: a flood of them is not to become a flood of lines.
     /// `answered`: the client was told, too.
-    pub(crate) fn tell_refusal<A: App>(
-        &self,
-        core: &Core<'_, A>,
-        connection: &Connection,
-        refusal: Refusal,
-        answered: bool,
-    ) {
-        let Some(before) = self.refusals.count(core.now.second()) else { return };
+    pub(crate) fn tell_refusal(&self, second: i64, connection: &Connection, refusal: Refusal, answered: bool) {
+        let Some(before) = self.refusals.count(second) else { return };
         let hint = match refusal {
             Refusal::HeadTooLarge | Refusal::TargetTooLong => {
                 format!(" (buffer-size = {})", self.rules.limits.head_bytes)
             }
+            Refusal::Crowded => format!(" (request-queue = {})", self.rules.queue_limit),
+            Refusal::Stale => format!(" (request-queue-timeout = {})", self.rules.queue_timeout_ms / 1000),
             Refusal::Modifier(number) => format!(" (modifier1 {number})"),
             _ => String::new(),
         };

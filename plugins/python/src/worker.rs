@@ -4,9 +4,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use ruwsgi_contract::message::{FromWorker, Message};
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::{listen, process, title};
+use ruwsgi_sys::{listen, process, signal, title};
 use ruwsgi_wire::PROTOCOLS;
 use ruwsgi_worker::{Listener, Setup};
 
@@ -40,12 +41,23 @@ pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 
         tracing::error!("worker {} can't be told of the master: {error}", seat.slot);
         return 1;
     }
+    if let Err(error) = show_stacks(py) {
+        tracing::warn!("stacks of requests past their deadline will not be shown: {error}");
+    }
     api::post_fork(py, &log);
     let code = serve(py, zygote, channel, seat);
     api::end_worker();
     api::at_exit(py, &log);
     end_python(py);
     code
+}
+
+/// A thread that is sent this signal writes its stack to standard error, whatever it is doing.
+fn show_stacks(py: Python<'_>) -> PyResult<()> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("file", 2)?;
+    keywords.set_item("all_threads", false)?;
+    py.import("faulthandler")?.call_method("register", (signal::STACK,), Some(&keywords)).map(drop)
 }
 
 /// What `python` does at its end (`Py_FinalizeEx`): waits for threads that are no daemons and for the work of executors,
@@ -61,7 +73,7 @@ fn end_python(py: Python<'_>) {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, listeners, mut apps, .. } = zygote;
+    let Zygote { log, config, scoreboard, handover, listeners, mut apps, .. } = zygote;
     if lazy {
         match mount::everything(py, &config, &log) {
             Ok(loaded) => {
@@ -83,12 +95,14 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
-        Some(Listener { fd, exchange: protocol.exchange, port })
+        let identity = listen::identity(fd.as_fd()).ok()?;
+        Some(Listener { fd, exchange: protocol.exchange, port, identity })
     });
     let setup = Setup {
         config: &config,
         listeners: listeners.collect(),
         channel,
+        handover: &handover,
         scoreboard: &scoreboard,
         seat,
         slot,

@@ -4,6 +4,7 @@ mod chores;
 mod desk;
 mod event;
 mod fifo;
+mod harakiri;
 mod health;
 mod host;
 mod order;

@@ -178,6 +178,11 @@ impl Plan {
         self.workers.get(&worker).filter(|worker| worker.state == State::Up)?.pid
     }
 
+    /// The pid of a worker, whatever it does.
+    pub(crate) fn process_of(&self, worker: u64) -> Option<i32> {
+        self.workers.get(&worker)?.pid
+    }
+
     /// The generation that serves, or the first one while it loads.
     pub(crate) fn generation(&self) -> Option<u32> {
         self.current.or(self.candidate)

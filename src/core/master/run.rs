@@ -83,6 +83,8 @@ pub(super) struct Line {
     pub(super) generation: u32,
     pub(super) slot: u32,
     pub(super) seat: u32,
+    /// It accepts connections.
+    up: bool,
     draining: bool,
     /// `None`: the worker holds its end no longer.
     pub(super) channel: Option<Channel>,
@@ -265,7 +267,10 @@ impl Master {
                         let hosted = self.generations.get_mut(&line.generation);
                         hosted.into_iter().for_each(|hosted| hosted.note_app(app.clone()));
                     }
-                    (Some(said), Some(sender)) => return Some(Input::Worker { worker, sender, said }),
+                    (Some(said), Some(sender)) => {
+                        line.up |= said == FromWorker::Up;
+                        return Some(Input::Worker { worker, sender, said });
+                    }
                     _ => tracing::error!("a worker sent what is no message: ignored"),
                 },
             }
@@ -287,9 +292,10 @@ impl Master {
             Order::Begin { generation, how } => Some(self.begin(generation, how)),
             Order::Spawn { generation, worker, slot, seat } => self.spawn(generation, worker, slot, seat),
             Order::Drain { worker, mercy_ms, last } => {
+                let heirs = !last && self.has_heirs(worker);
                 let last = last || self.is_last_to_accept(worker);
                 self.workers.get_mut(&worker).into_iter().for_each(|line| line.draining = true);
-                self.tell_worker(worker, ToWorker::Drain { mercy_ms, last });
+                self.tell_worker(worker, ToWorker::Drain { mercy_ms, last, heirs });
                 None
             }
             Order::Pause { worker, on } => {
@@ -340,7 +346,9 @@ impl Master {
                 How::Reload => true,
                 How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
             };
-            let (zygote, hosted) = self.ground.start((generation, reloaded), config, listeners)?;
+            let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners));
+            let handover = same.map(|hosted| hosted.handover.clone());
+            let (zygote, hosted) = self.ground.start((generation, reloaded), config, (listeners, handover))?;
             Ok((zygote, hosted, settings))
         });
         match begun {
@@ -391,7 +399,7 @@ impl Master {
             }
         };
         let lost = channel.is_none().then_some(Input::WorkerClosed { worker });
-        self.workers.insert(worker, Line { generation, slot, seat, draining: false, channel });
+        self.workers.insert(worker, Line { generation, slot, seat, up: false, draining: false, channel });
         lost
     }
 
@@ -407,15 +415,7 @@ impl Master {
         Ok(ours)
     }
 
-    /// A worker has requests past their deadline.
-    fn expire(&mut self, worker: u64) {
-        let Some(line) = self.workers.get(&worker) else { return };
-        if let Some(hosted) = self.generations.get_mut(&line.generation) {
-            hosted.note_harakiri(line.slot);
-        }
-    }
-
-    fn tell_worker(&mut self, worker: u64, message: ToWorker) {
+    pub(super) fn tell_worker(&mut self, worker: u64, message: ToWorker) {
         if let Some(channel) = self.workers.get(&worker).and_then(|line| line.channel.as_ref()) {
             // It may be dead already, which its closed channel tells.
             let _ = channel.send(&message.encode(), &[]);
@@ -430,6 +430,15 @@ impl Master {
         let Some(hosted) = self.generations.get(&generation) else { return false };
         let dropped = hosted.listeners.iter().any(|bound| Rc::strong_count(bound) == 1);
         dropped && others.all(|(_, line)| line.draining)
+    }
+
+    /// Another worker goes on with the same listeners: it can take over connections that are kept.
+    fn has_heirs(&self, worker: u64) -> bool {
+        let handover = |line: &Line| Some(&self.generations.get(&line.generation)?.handover);
+        let Some(own) = self.workers.get(&worker).and_then(handover) else { return false };
+        let goes_on = |line: &Line| line.up && !line.draining;
+        let mut others = self.workers.iter().filter(|(other, line)| **other != worker && goes_on(line));
+        others.any(|(_, line)| handover(line).is_some_and(|its| Rc::ptr_eq(own, its)))
     }
 
     fn tell(&mut self, event: &Event) {

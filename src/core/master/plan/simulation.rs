@@ -694,7 +694,7 @@ fn requests_past_their_deadline_end_their_worker() {
     assert!(has(&orders, |order| matches!(order, Order::Expire { .. })), "{orders:?}");
     assert!(has(&orders, |order| matches!(order, Order::Drain { .. })), "the others have their mercy: {orders:?}");
     assert!(has(&orders, |order| matches!(order, Order::Spawn { .. })), "replaced at once: {orders:?}");
-    let later = world.now + 5_000;
+    let later = world.now + 2_000;
     let spared = world.plan.decide(overdue(1), later);
     assert!(!has(&spared, |order| matches!(order, Order::Kill { .. })), "others are in flight: {spared:?}");
     let killed = world.plan.decide(overdue(0), later);
