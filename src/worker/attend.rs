@@ -9,7 +9,7 @@ use ruwsgi_sys::epoll::Interest;
 use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
-use ruwsgi_sys::{clock, stream};
+use ruwsgi_sys::{clock, exec, stream};
 use ruwsgi_wire::{Head, Refusal, Vars};
 
 use crate::app::App;
@@ -68,6 +68,10 @@ impl Engine<'_> {
         };
         if let Peer::Inet(_) = peer {
             stream::no_delay(fd.as_fd());
+        }
+        if self.rules.inherits {
+            // What an application starts may hold the connection open, or not: nothing else depends on it.
+            let _ = exec::keep_at_exec(fd.as_fd());
         }
         let mut connection = Connection::new(fd, peer, door, (listener.exchange)(&self.rules.limits));
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
@@ -290,7 +294,7 @@ impl Engine<'_> {
         &self,
         core: &mut Core<'_, A>,
         connection: &mut Connection,
-        mut vars: Vars,
+        mut vars: Box<Vars>,
         input: Input,
     ) -> Progress {
         let then = self.turn(core, connection, &mut vars, input);

@@ -1,5 +1,6 @@
 //! One connection: what it holds between two events.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ruwsgi_sys::stream::{self, Peer};
@@ -13,6 +14,8 @@ use crate::spool::Spool;
 pub(crate) struct Connection {
     pub fd: OwnedFd,
     pub peer: Peer,
+    /// The address and the port of the peer in words, once a request has asked for them.
+    pub remote: Option<Remote>,
     /// Which listener it came through.
     pub door: usize,
     pub exchange: Box<dyn Exchange>,
@@ -34,6 +37,28 @@ pub(crate) struct Connection {
     pub deadline_ms: u64,
     /// Requests served on it.
     pub requests: u32,
+}
+
+/// An address and a port, as `REMOTE_ADDR` and `REMOTE_PORT` have them.
+pub(crate) struct Remote {
+    text: Box<[u8]>,
+    /// So many bytes are the address; the rest is the port.
+    split: usize,
+}
+
+impl Remote {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let ip = address.ip().to_string();
+        Self { split: ip.len(), text: (ip + itoa::Buffer::new().format(address.port())).into_bytes().into() }
+    }
+
+    pub(crate) fn address(&self) -> &[u8] {
+        &self.text[..self.split]
+    }
+
+    pub(crate) fn port(&self) -> &[u8] {
+        &self.text[self.split..]
+    }
 }
 
 /// What a connection waits for.
@@ -64,7 +89,7 @@ pub(crate) enum Then {
 
 /// A request whose body is still coming.
 pub(crate) struct Waiting {
-    pub vars: Vars,
+    pub vars: Box<Vars>,
     /// The bytes of the head, at the start of the input.
     pub head: usize,
     pub body: Coming,
@@ -72,7 +97,7 @@ pub(crate) struct Waiting {
 
 /// A whole request that waits for a core.
 pub(crate) struct Ready {
-    pub vars: Vars,
+    pub vars: Box<Vars>,
     pub input: Input,
     /// Since when, by `clock::coarse_ms`; 0: since just now.
     pub since_ms: u64,
@@ -105,6 +130,7 @@ impl Connection {
         Self {
             fd,
             peer,
+            remote: None,
             door,
             exchange,
             input: Vec::new(),

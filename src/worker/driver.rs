@@ -18,7 +18,7 @@ pub(crate) trait Driver {
     fn now(&mut self) -> &mut Now;
 
     /// Room for the variables of a request whose head is not whole.
-    fn vars(&mut self) -> &mut Option<Vars>;
+    fn vars(&mut self) -> &mut Option<Box<Vars>>;
 
     /// Empty buffers for connections that have something to read.
     fn pool(&mut self) -> &mut Vec<Vec<u8>>;
@@ -27,7 +27,7 @@ pub(crate) trait Driver {
     fn room(&mut self) -> &mut Vec<u8>;
 
     /// A request is whole.
-    fn serve(&mut self, engine: &Engine<'_>, connection: &mut Connection, vars: Vars, input: Input) -> Progress;
+    fn serve(&mut self, engine: &Engine<'_>, connection: &mut Connection, vars: Box<Vars>, input: Input) -> Progress;
 
     /// A request that was whole before waits for a core.
     fn serve_ready(&mut self, engine: &Engine<'_>, connection: &mut Connection) -> Progress;
@@ -52,7 +52,7 @@ impl<A: App> Driver for Core<'_, A> {
         &mut self.now
     }
 
-    fn vars(&mut self) -> &mut Option<Vars> {
+    fn vars(&mut self) -> &mut Option<Box<Vars>> {
         &mut self.vars
     }
 
@@ -64,7 +64,7 @@ impl<A: App> Driver for Core<'_, A> {
         &mut self.room
     }
 
-    fn serve(&mut self, engine: &Engine<'_>, connection: &mut Connection, vars: Vars, input: Input) -> Progress {
+    fn serve(&mut self, engine: &Engine<'_>, connection: &mut Connection, vars: Box<Vars>, input: Input) -> Progress {
         engine.crew.call_successor();
         engine.serve(self, connection, vars, input)
     }
@@ -94,7 +94,7 @@ impl<A: App> Driver for Core<'_, A> {
 /// What the standby thread drives with.
 pub(crate) struct Standby {
     now: Now,
-    vars: Option<Vars>,
+    vars: Option<Box<Vars>>,
     pool: Vec<Vec<u8>>,
     room: Vec<u8>,
 }
@@ -110,7 +110,7 @@ impl Driver for Standby {
         &mut self.now
     }
 
-    fn vars(&mut self) -> &mut Option<Vars> {
+    fn vars(&mut self) -> &mut Option<Box<Vars>> {
         &mut self.vars
     }
 
@@ -122,7 +122,7 @@ impl Driver for Standby {
         &mut self.room
     }
 
-    fn serve(&mut self, _: &Engine<'_>, connection: &mut Connection, vars: Vars, input: Input) -> Progress {
+    fn serve(&mut self, _: &Engine<'_>, connection: &mut Connection, vars: Box<Vars>, input: Input) -> Progress {
         connection.state = State::Ready(Box::new(Ready { vars, input, since_ms: 0, queued: false }));
         Progress::Done(Fate::Ready)
     }

@@ -28,6 +28,7 @@ use ruwsgi_sys::table::{Own, Table, Token};
 use ruwsgi_wire::{Exchange, Limits, Vars};
 
 use crate::app::{App, Language};
+use crate::collect::Collect;
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::harakiri::Right;
@@ -95,6 +96,12 @@ pub(crate) struct Rules {
     pub post_buffering: Option<usize>,
     /// `None`: no request ever has a line.
     pub log: Option<RequestLog>,
+    /// A client that is gone before its response is out is told (`ignore-write-errors = false`).
+    pub tells_write_errors: bool,
+    /// Programs that the application starts get the connections too (`close-on-exec = false`).
+    pub inherits: bool,
+    /// What becomes a variable of the request: `None`: nothing.
+    pub collect: Option<Collect>,
     pub trust: Trust,
     pub limits: Limits,
     pub host: String,
@@ -162,7 +169,7 @@ pub(crate) struct Core<'e, A> {
     pub app: A,
     pub number: usize,
     pub seat: CoreSeat<'e>,
-    pub vars: Option<Vars>,
+    pub vars: Option<Box<Vars>>,
     pub line: Vec<u8>,
     /// When the log was flushed last, by `clock::coarse_ms`.
     pub flushed_ms: u64,
@@ -269,6 +276,9 @@ fn rules(config: &Config, slot: u32) -> Rules {
         body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),
         post_buffering: usize::try_from(config.sockets.post_buffering).ok().filter(|size| *size > 0),
         log: RequestLog::of(config),
+        tells_write_errors: !config.sockets.ignore_write_errors || !config.sockets.ignore_sigpipe,
+        inherits: !config.process.close_on_exec,
+        collect: Collect::of(config),
         trust,
         limits: Limits {
             head_bytes: config.sockets.buffer_size,
@@ -290,7 +300,7 @@ impl<'e, A: App> Core<'e, A> {
             app,
             number,
             seat,
-            vars: Some(Vars::default()),
+            vars: None,
             line: Vec::new(),
             flushed_ms: 0,
             times: Times::default(),

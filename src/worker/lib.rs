@@ -9,6 +9,7 @@
 
 pub mod app;
 mod attend;
+mod collect;
 mod connection;
 mod driver;
 mod engine;

@@ -1,7 +1,6 @@
 //! One request, top to bottom: the only place that knows the order of things.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
@@ -12,7 +11,7 @@ use ruwsgi_sys::stream::Peer;
 use ruwsgi_wire::{Key, Next, Refusal, Vars};
 
 use crate::app::{App, Request};
-use crate::connection::{Connection, Then};
+use crate::connection::{Connection, Remote, Then};
 use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
@@ -51,6 +50,7 @@ impl Engine<'_> {
         let wire =
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
+        response.set_collect(self.rules.collect.as_ref());
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {
@@ -58,7 +58,7 @@ impl Engine<'_> {
             response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
             core.app.serve(&mut request, &mut response);
         }
-        let Finished { end, sent_at, sent, file, logvars } = response.finish();
+        let Finished { end, sent_at, sent, file, logvars, collected } = response.finish();
         if !by_file {
             core.app.after();
         }
@@ -79,6 +79,7 @@ impl Engine<'_> {
                 vars,
                 sent: &sent,
                 logvars: &logvars,
+                collected: &collected,
                 address: self.address(log, vars, connection),
                 modifiers: connection.exchange.modifiers(),
                 pid: self.pid,
@@ -94,12 +95,8 @@ impl Engine<'_> {
                 self.log.push(&core.line);
             }
         }
-        if self.rules.max_requests > 0
-            && requests >= self.rules.max_requests
-            && clock::coarse_ms() >= self.rules.recycle_from_ms
-        {
-            self.ask_to_be_replaced(Recycle::MaxRequests);
-        }
+        self.tell_write_errors(sent.write_errors, vars);
+        self.recycle_after(requests);
 
         match (end, rest) {
             (End::Cut, _) => None,
@@ -125,6 +122,13 @@ impl Engine<'_> {
         core.count_odd(by_file, write_errors, read_errors);
     }
 
+    fn recycle_after(&self, requests: u64) {
+        let limit = self.rules.max_requests;
+        if limit > 0 && requests >= limit && clock::coarse_ms() >= self.rules.recycle_from_ms {
+            self.ask_to_be_replaced(Recycle::MaxRequests);
+        }
+    }
+
     /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
     fn serve_file<A: App>(&self, app: &mut A, vars: &Vars, now: i64, response: &mut Response<'_>) -> bool {
         let Some(files) = self.static_files.as_ref().filter(|files| files.covers(vars)) else { return false };
@@ -136,7 +140,7 @@ impl Engine<'_> {
 
     /// Variables that the connection knows, and the request head does not. PEP 3333 wants a name and a port in any case;
     /// about its client, a front end has said all that there is to say.
-    fn complete(&self, vars: &mut Vars, connection: &Connection) {
+    fn complete(&self, vars: &mut Vars, connection: &mut Connection) {
         if vars.key(Key::ServerName).is_none() {
             vars.set(Key::ServerName, self.rules.host.as_bytes());
         }
@@ -148,25 +152,12 @@ impl Engine<'_> {
         if connection.exchange.is_fronted() {
             return;
         }
-        let mut number = itoa::Buffer::new();
-        match &connection.peer {
+        match connection.peer {
             Peer::Inet(address) => {
-                match address.ip() {
-                    IpAddr::V4(ip) => {
-                        // As `Display` does it, at a tenth of its price.
-                        let text = vars.add_with(|out| {
-                            for (index, octet) in ip.octets().into_iter().enumerate() {
-                                if index > 0 {
-                                    out.push(b'.');
-                                }
-                                out.extend_from_slice(number.format(octet).as_bytes());
-                            }
-                        });
-                        vars.set_span(Key::RemoteAddr, text);
-                    }
-                    IpAddr::V6(ip) => vars.set(Key::RemoteAddr, ip.to_string().as_bytes()),
-                }
-                vars.set(Key::RemotePort, number.format(address.port()).as_bytes());
+                // Most connections serve more than one request.
+                let remote = connection.remote.get_or_insert_with(|| Remote::new(address));
+                vars.set(Key::RemoteAddr, remote.address());
+                vars.set(Key::RemotePort, remote.port());
             }
             Peer::Local => vars.set(Key::RemoteAddr, b""),
         }
@@ -248,6 +239,18 @@ impl Engine<'_> {
                 );
             }
         }
+    }
+
+    /// What `ignore-write-errors = false` wants to know, with what uWSGI tells of the request.
+    fn tell_write_errors(&self, errors: u32, vars: &Vars) {
+        if errors == 0 || !self.rules.tells_write_errors {
+            return;
+        }
+        let [method, uri, address] = [Key::RequestMethod, Key::RequestUri, Key::RemoteAddr]
+            .map(|key| vars.key(key).unwrap_or_default().escape_ascii());
+        tracing::warn!(
+            "write error: the client is gone, or took nothing for too long, during {method} {uri} ({address})"
+        );
     }
 
     fn tell_untrusted(&self, peer: &Peer, field: &str) {

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi_contract::message::{FromWorker, Message};
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::{listen, process, signal, title};
+use ruwsgi_sys::{exec, listen, process, signal, title};
 use ruwsgi_wire::PROTOCOLS;
 use ruwsgi_worker::{Listener, Setup};
 
@@ -73,7 +73,7 @@ fn end_python(py: Python<'_>) {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, handover, listeners, mut apps, .. } = zygote;
+    let Zygote { log, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
     if lazy {
         match mount::everything(py, &config, &log) {
             Ok(loaded) => {
@@ -83,6 +83,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
                     // Without a master the engine ends by itself.
                     let _ = channel.send(&FromWorker::App(app).encode(), &[]);
                 }
+                files = autoreload::loaded(py, &config);
             }
             Err(Failure { code, reason }) => {
                 let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
@@ -90,11 +91,15 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             }
         }
     }
-    autoreload::watch(&config, slot, &channel);
+    autoreload::watch(&config, slot, &channel, files);
     let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
+        if !config.process.close_on_exec2 {
+            // What the application starts may accept there, or not: nothing else depends on it.
+            let _ = exec::keep_at_exec(fd.as_fd());
+        }
         let identity = listen::identity(fd.as_fd()).ok()?;
         Some(Listener { fd, exchange: protocol.exchange, port, identity })
     });

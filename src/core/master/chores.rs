@@ -70,7 +70,7 @@ impl Master {
     pub(super) fn run_command(&self, command: &str) {
         let args = ["-c".into(), command.into()];
         let program =
-            Program { program: "/bin/sh".as_ref(), args: &args, env: &self.ground.env, umask: None, keep: &[] };
+            Program { program: "/bin/sh".as_ref(), args: &args, env: &self.ground.env, umask: None, keep: &[], input: false };
         match exec::start(&program) {
             Ok(pid) => tracing::info!("touch-exec (pid {pid}): {command}"),
             Err(error) => tracing::error!("touch-exec: {command}: {}", why(&error)),

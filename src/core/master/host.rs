@@ -19,6 +19,7 @@ use super::order::{Harakiri, Recycling, Settings, Usage};
 use super::plan::{ALGORITHMS, Busyness, Cheaper};
 use crate::listeners::Bound;
 use crate::module::Module;
+use crate::unknown::Unknown;
 use crate::{python, why};
 
 /// What the interpreter runs first.
@@ -43,6 +44,8 @@ pub(super) struct Hosted {
     pub reloaded: bool,
     /// What it has loaded, by number.
     pub apps: BTreeMap<u32, AppInfo>,
+    /// What its application may still ask for.
+    pub unknown: Unknown,
     /// The past of each slot.
     pasts: BTreeMap<u32, Past>,
 }
@@ -153,6 +156,7 @@ impl Ground {
             ],
             env: &env,
             umask: config.process.umask,
+            input: config.process.honour_stdin,
             keep: &[self.module.as_fd(), theirs.as_fd()],
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
@@ -161,8 +165,8 @@ impl Ground {
         if config.stats.stats.is_some() || config.cheaper.algorithm == "busyness" {
             scoreboard.measure();
         }
-        let (apps, pasts) = (BTreeMap::new(), BTreeMap::new());
-        Ok((pid, Hosted { config, listeners, handover, scoreboard, python, zygote, reloaded, apps, pasts }))
+        let (unknown, apps, pasts) = (Unknown::default(), BTreeMap::new(), BTreeMap::new());
+        Ok((pid, Hosted { config, listeners, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts }))
     }
 }
 
@@ -277,7 +281,7 @@ mod tests {
     fn config(lines: &[(&str, &str)]) -> Config {
         let directive = |(name, value): &(&str, &str)| Directive {
             name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
+            value: Some((*value).into()),
             origin: Origin::Argv,
         };
         Config::interpret(lines.iter().map(directive).collect()).unwrap().0
