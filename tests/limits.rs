@@ -251,6 +251,20 @@ fn a_worker_out_of_descriptors_recovers() {
 }
 
 #[test]
+fn max_fd_limits_all_processes() {
+    let server = Site::app("hello.py").ini("max-fd = 77").start();
+    let limit = |process: Process| {
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", process.pid)).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap().to_owned();
+        line.split_whitespace().nth(3).unwrap().to_owned()
+    };
+    for process in server.master().tree() {
+        assert_eq!(limit(process), "77", "{process:?}");
+    }
+    assert_eq!(server.get("/").ok(), "Hello, world!");
+}
+
+#[test]
 fn nothing_is_sized_by_the_descriptor_limit() {
     let server = with_descriptors(Site::app("hello.py"), "$(ulimit -Hn)");
     let kilobytes = |process: Process| -> u64 {

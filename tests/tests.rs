@@ -13,6 +13,7 @@ mod conformance;
 mod daemonize;
 mod docs;
 mod examples;
+mod fairness;
 mod fifo;
 mod file_wrapper;
 mod hello;

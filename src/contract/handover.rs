@@ -28,6 +28,9 @@ pub struct Handover {
     words: SharedWords,
 }
 
+/// Where the body of a request begins and ends in the bytes of its connection.
+pub type Bounds = (u64, u64);
+
 /// What a connection is besides its descriptor and the bytes that were read from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Parcel {
@@ -43,8 +46,8 @@ pub struct Parcel {
     pub deadline_ms: u64,
     /// A request is ready since then, by `clock::coarse_ms`; 0: none is.
     pub since_ms: u64,
-    /// Where its body begins and ends in the bytes, decoded already. `None`: nothing of the bytes is understood yet.
-    pub body: Option<(u64, u64)>,
+    /// Where its body is in the bytes, decoded already. `None`: nothing of the bytes is understood yet.
+    pub body: Option<Bounds>,
 }
 
 /// A connection that has arrived.
@@ -123,6 +126,21 @@ impl Handover {
             None => bytes.to_vec(),
         };
         Ok(Some(Arrival { parcel, fd: socket.ok_or_else(broken)?, bytes }))
+    }
+
+    /// Sends up to `count` of those that are under way once more, the longest first: one who was woken for them may be
+    /// dead or have other things to do, and each that is sent wakes one who waits. `Err`: one could not be sent again,
+    /// and its client sees the end.
+    pub fn stir(&self, count: usize, room: &mut Vec<u8>) -> io::Result<()> {
+        room.resize(MESSAGE_BYTES, 0);
+        for _ in 0..count {
+            let Some((length, [socket, file])) = self.take.receive_into(room)? else { break };
+            let fds: Vec<_> = [&socket, &file].into_iter().flatten().map(AsFd::as_fd).collect();
+            self.give.send_parts(&[IoSlice::new(&room[..length])], &fds).inspect_err(|_| {
+                self.count().fetch_sub(1, Relaxed);
+            })?;
+        }
+        Ok(())
     }
 
     /// Since when the request that is under way for the longest time is ready; `None`: there is none.
@@ -225,6 +243,21 @@ mod tests {
         drop(server);
         // All that was made for the way is closed: the client sees the end.
         assert_eq!(io::Read::read(&mut &client, &mut [0]).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_is_stirred_is_still_there_and_whole() {
+        let pair = Handover::create().unwrap();
+        let (_client, server) = std::os::unix::net::UnixStream::pair().unwrap();
+        for size in [1, 100_000] {
+            pair.give(&parcel("127.0.0.1:80"), &vec![b'x'; size], server.as_fd()).unwrap();
+        }
+        let mut room = Vec::new();
+        pair.stir(3, &mut room).unwrap();
+        pair.stir(1, &mut room).unwrap();
+        let mut sizes = [(); 2].map(|()| pair.take(&mut room).unwrap().unwrap().bytes.len());
+        sizes.sort_unstable();
+        assert_eq!((sizes, pair.under_way()), ([1, 100_000], 0));
     }
 
     #[test]

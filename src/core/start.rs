@@ -74,6 +74,9 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }
+    if let Some(count) = config.process.max_fd {
+        limit_files(&config, count);
+    }
     let mut listeners = Listeners::of(&config, &[])?;
     listeners.bind_inet()?;
     let mut pidfiles: Vec<Pidfile> = Vec::new();
@@ -95,6 +98,16 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
     Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown })?)
+}
+
+/// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
+fn limit_files(config: &Config, count: u32) {
+    let place = Place(config, "max-fd");
+    match process::limit_files(count.into()) {
+        Ok(got) if got == u64::from(count) => {}
+        Ok(got) => tracing::warn!("max-fd: {count} is more than the hard limit allows: {got} is used{place}"),
+        Err(error) => tracing::warn!("max-fd: {count} can't be: {}{place}", why(&error)),
+    }
 }
 
 /// Shows in `ps` what the configuration wants to be shown for the master.

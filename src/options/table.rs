@@ -338,6 +338,8 @@ options! {
         ["gid"] => gid: Text as "GROUP";
         /// the mask of permissions for new files, such as 022
         ["umask"] => umask: Umask;
+        /// how many files a process may have open [as it was started]
+        ["max-fd"] => max_fd: MaybeCount;
         /// go to this directory before the application is loaded
         ["chdir"] => chdir: Text as "DIR";
         /// write the pid of the master to this file

@@ -98,10 +98,12 @@ impl Epoll {
         Ok(count)
     }
 
-    /// Blocks until a [`wait`](Self::wait) would find something, at most `timeout_ms`, and takes nothing. Who waits here
-    /// does not count among those of which a [`Interest::Shared`] descriptor wakes one: a blocking `wait` does.
-    pub fn watch(&self, timeout_ms: u16) -> io::Result<()> {
-        match poll(&mut [PollFd::new(self.as_fd(), PollFlags::POLLIN)], PollTimeout::from(timeout_ms)) {
+    /// Blocks until a [`wait`](Self::wait) would find something, or `bell` is readable, at most `timeout_ms`; takes
+    /// nothing. Who waits here does not count among those of which a [`Interest::Shared`] descriptor wakes one: a
+    /// blocking `wait` does. An event that somebody else takes at once may go unseen.
+    pub fn watch(&self, bell: BorrowedFd<'_>, timeout_ms: u16) -> io::Result<()> {
+        let mut polled = [self.as_fd(), bell].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut polled, PollTimeout::from(timeout_ms)) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }

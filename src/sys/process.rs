@@ -141,6 +141,19 @@ pub fn enter_folder(folder: &impl std::os::fd::AsFd) -> io::Result<()> {
     Ok(nix::unistd::fchdir(folder)?)
 }
 
+/// Sets how many files this process and its children may have open. Above the hard limit only root gets; for others the
+/// hard limit is what they get, and what is said back.
+pub fn limit_files(count: u64) -> io::Result<u64> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    if count > hard && setrlimit(Resource::RLIMIT_NOFILE, count, count).is_ok() {
+        return Ok(count);
+    }
+    let count = count.min(hard);
+    setrlimit(Resource::RLIMIT_NOFILE, count, hard)?;
+    Ok(count)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -57,15 +57,16 @@ impl Engine<'_> {
     /// Takes one connection from a listener, and reads from it at once: mostly its first request is here already.
     /// `false`: nobody waits there.
     pub(crate) fn accept_one(&self, driver: &mut impl Driver, door: usize) -> bool {
-        let Some(listener) = self.listeners.get(door) else { return false };
-        let (fd, peer) = match stream::accept(listener.fd.as_fd()) {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return false,
-            Err(error) => {
-                self.rest_doors(&error);
-                return false;
-            }
-        };
+        self.admit(driver, false, |_| self.open_door(door))
+    }
+
+    /// Takes one connection from a listener.
+    pub(crate) fn open_door(&self, door: usize) -> Option<Connection> {
+        let listener = self.listeners.get(door)?;
+        let (fd, peer) = stream::accept(listener.fd.as_fd()).unwrap_or_else(|error| {
+            self.rest_doors(&error);
+            None
+        })?;
         if let Peer::Inet(_) = peer {
             stream::no_delay(fd.as_fd());
         }
@@ -75,11 +76,7 @@ impl Engine<'_> {
         }
         let mut connection = Connection::new(fd, peer, door, (listener.exchange)(&self.rules.limits));
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
-        match self.table.insert(connection) {
-            Some(connection) => self.attend(driver, connection, true, false),
-            None => tracing::error!("a connection was closed: a worker holds at most a million of them"),
-        }
-        true
+        Some(connection)
     }
 
     /// No descriptor, no memory: the queue keeps the clients, and asking again at once would only burn a core.
@@ -145,11 +142,9 @@ impl Engine<'_> {
                     }
                     return;
                 }
-                // Something happened meanwhile, and nobody said what: a core may have found it in the queue.
+                // Something happened meanwhile, and nobody said what.
                 Err(mut again) => {
-                    if let State::Ready(ready) = &mut again.state {
-                        ready.queued = false;
-                    }
+                    again.lose_place();
                     (connection, readable, closed) = (again, true, true);
                 }
             }
@@ -171,7 +166,10 @@ impl Engine<'_> {
         } else if !(self.draining.load(Ordering::Relaxed) && matches!(connection.state, State::Head)) {
             match connection.release() {
                 Ok(()) => return,
-                Err(again) => connection = again,
+                Err(mut again) => {
+                    again.lose_place();
+                    connection = again;
+                }
             }
         }
         self.attend(driver, connection, true, true);

@@ -151,6 +151,14 @@ impl Connection {
         matches!(self.state, State::Head) && !self.begun && self.input.is_empty()
     }
 
+    /// Something has happened to it that nobody has seen to: a core may have found it in the queue, so it needs its place
+    /// anew.
+    pub(crate) fn lose_place(&mut self) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.queued = false;
+        }
+    }
+
     /// How much of a response the client has not taken, in bytes.
     pub(crate) fn unsent(&self) -> u64 {
         (self.output.len() - self.output_at) as u64 + self.file.as_ref().map_or(0, |file| file.left)

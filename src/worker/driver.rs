@@ -97,11 +97,13 @@ pub(crate) struct Standby {
     vars: Option<Box<Vars>>,
     pool: Vec<Vec<u8>>,
     room: Vec<u8>,
+    /// In its last pass it has left new connections, or those of other workers, to cores that are idle.
+    pub left: bool,
 }
 
 impl Standby {
     pub(crate) fn new() -> Self {
-        Self { now: Now::new(), vars: None, pool: Vec::new(), room: Vec::new() }
+        Self { now: Now::new(), vars: None, pool: Vec::new(), room: Vec::new(), left: false }
     }
 }
 

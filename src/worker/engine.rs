@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -133,6 +133,8 @@ pub(crate) struct Engine<'e> {
     pub slot: u32,
     /// The worker takes no new connections and finishes what it has.
     pub draining: AtomicBool,
+    /// So many connections are on their way into the table.
+    pub arriving: AtomicUsize,
     /// While it drains: others take what comes next on the connections that are kept.
     pub has_heirs: AtomicBool,
     pub recycle_asked: AtomicBool,
@@ -207,7 +209,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         ring: Ring::new(),
         crew: Crew::default(),
         queue: Queue::default(),
-        bed: Bed::default(),
+        bed: Bed::new()?,
         nudged: notify::Event::new()?,
         listeners: &listeners,
         rules: rules(config, slot),
@@ -221,6 +223,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         pid: std::process::id(),
         slot,
         draining: AtomicBool::new(false),
+        arriving: AtomicUsize::new(0),
         has_heirs: AtomicBool::new(false),
         recycle_asked: AtomicBool::new(false),
         over_event: notify::Event::new()?,
@@ -320,7 +323,7 @@ impl Engine<'_> {
                 let written = self.log.flush();
                 core.app.rest();
                 let event = self.block(core, written);
-                core.app.resume();
+                self.crew.hold(|| core.app.resume());
                 if let Some(event) = event {
                     self.dispatch(core, self.what(event), event);
                 }
@@ -340,6 +343,7 @@ impl Engine<'_> {
 
     /// Does the next thing that is to be done; `false`: there is none.
     fn work<A: App>(&self, core: &mut Core<'_, A>) -> bool {
+        self.bed.relieve();
         if self.handover.under_way() > 0 && !self.draining.load(Ordering::Relaxed) && self.receive(core) {
             return true;
         }
@@ -463,6 +467,7 @@ impl Engine<'_> {
     /// Makes the next tick come soon.
     pub(crate) fn hurry(&self) {
         self.next_tick_ms.store(clock::coarse_ms() + SHORT_TICK_MS, Ordering::Relaxed);
+        self.nudge();
     }
 
     /// Watches the listeners.
@@ -489,6 +494,7 @@ impl Engine<'_> {
     pub(crate) fn later(&self, token: Token) {
         let event = Event { token: token.number(), readable: true, writable: false, closed: true };
         self.ring.push(event);
+        self.nudge();
     }
 
     /// The worker drains, and nobody goes on with its connections.
@@ -496,9 +502,34 @@ impl Engine<'_> {
         self.draining.load(Ordering::Relaxed) && !self.has_heirs.load(Ordering::Relaxed)
     }
 
+    /// Puts a connection into the table, if one comes, and drives it; `false`: none came. Meanwhile nobody takes an empty
+    /// table for the end. `closed` as for [`attend`](Self::attend).
+    pub(crate) fn admit<D: Driver>(
+        &self,
+        driver: &mut D,
+        closed: bool,
+        connect: impl FnOnce(&mut D) -> Option<Connection>,
+    ) -> bool {
+        self.arriving.fetch_add(1, Ordering::SeqCst);
+        // A worker that drains may be over before this has come.
+        let admits = !self.draining.load(Ordering::SeqCst);
+        let connection = if admits { connect(driver) } else { None };
+        let admitted = connection.map(|connection| self.table.insert(connection));
+        self.arriving.fetch_sub(1, Ordering::SeqCst);
+        let came = admitted.is_some();
+        match admitted {
+            Some(Some(connection)) => self.attend(driver, connection, true, closed),
+            Some(None) => tracing::error!("a connection was closed: a worker holds at most a million of them"),
+            None => self.finish_if_drained(),
+        }
+        came
+    }
+
     /// A drained worker without connections is over.
     pub(crate) fn finish_if_drained(&self) {
-        if self.draining.load(Ordering::Relaxed) && self.table.is_empty() {
+        // In this order: what arrives is in the table before it is no longer counted.
+        let is_drained = self.draining.load(Ordering::SeqCst) && self.arriving.load(Ordering::SeqCst) == 0;
+        if is_drained && self.table.is_empty() {
             self.finish();
         }
     }

@@ -6,7 +6,7 @@
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-use ruwsgi_contract::handover::{Arrival, Parcel};
+use ruwsgi_contract::handover::{Arrival, Bounds, Parcel};
 use ruwsgi_sys::clock;
 use ruwsgi_sys::epoll::Interest;
 use ruwsgi_sys::table::{Own, Owned};
@@ -17,6 +17,9 @@ use crate::driver::Driver;
 use crate::engine::Engine;
 use crate::input::Input;
 use crate::queue::{self, Place, View};
+
+/// So many connections of a listener a worker that drains passes on: others come after it.
+const PASSED_ON: u32 = 1024;
 
 /// Where a connection with a ready request is now.
 pub(crate) enum Queued<'t> {
@@ -65,18 +68,23 @@ impl Engine<'_> {
     }
 
     /// Sends off what waits here, as far as that is allowed: whoever is free first takes it.
-    pub(crate) fn send_off(&self) {
+    pub(crate) fn send_off(&self, driver: &mut impl Driver) {
         while !self.queue.is_empty() && queue::may_travel(self.view()) {
             let Some(token) = self.queue.pop() else { break };
             let Own::Mine(connection) = self.table.own(token) else { continue };
-            if !matches!(connection.state, State::Ready(_)) {
-                self.give_back(connection);
-                continue;
-            }
-            if let Err(connection) = self.give(connection) {
-                self.queue.put_back(token);
-                self.give_back(connection);
-                break;
+            let is_ready = matches!(connection.state, State::Ready(_));
+            match if is_ready { self.give(connection) } else { Err(connection) } {
+                Ok(()) => {}
+                // It was in the queue twice.
+                Err(other) if !is_ready => self.attend(driver, other, true, true),
+                Err(mut stays) => {
+                    // It is the first again. What has happened to it can wait until it is served: all is read then.
+                    while let Err(again) = stays.release() {
+                        stays = again;
+                    }
+                    self.queue.put_back(token);
+                    break;
+                }
             }
         }
         self.seat.set_waiting(self.queue.len());
@@ -121,32 +129,50 @@ impl Engine<'_> {
         Err(connection)
     }
 
-    /// A connection that was only looked at.
-    fn give_back(&self, connection: Owned<'_, Connection>) {
-        if let Err(again) = connection.release() {
-            let token = again.token();
-            // Whoever has left word finds it in the ring.
-            let _ = again.release();
-            self.later(token);
+    /// What this worker may have been woken for, alone of all, before it stopped to watch its doors: others are woken for
+    /// it.
+    pub(crate) fn pass_on(&self, driver: &mut impl Driver) {
+        for door in 0..self.listeners.len() {
+            for _ in 0..PASSED_ON {
+                let Some(connection) = self.open_door(door) else { break };
+                let Some(connection) = self.table.insert(connection) else { break };
+                if let Err(stays) = self.give(connection) {
+                    self.attend(driver, stays, true, false);
+                }
+            }
+        }
+        self.stir(driver, self.handover.under_way());
+    }
+
+    /// Has others woken for what is under way.
+    pub(crate) fn stir(&self, driver: &mut impl Driver, count: usize) {
+        if let Err(error) = self.handover.stir(count, driver.room()) {
+            tracing::error!("a connection that was handed over is closed: {error}");
         }
     }
 
-    /// Receives one connection and drives it; `false`: none is under way.
+    /// Receives one connection and drives it; `false`: none was under way.
     pub(crate) fn receive(&self, driver: &mut impl Driver) -> bool {
-        let arrival = match self.handover.take(driver.room()) {
-            Ok(None) => return false,
-            Ok(Some(arrival)) => arrival,
-            Err(error) => {
-                // Its client sees the end.
-                tracing::error!("{error}");
-                return true;
-            }
-        };
+        let mut came = false;
+        self.admit(driver, true, |driver| {
+            let arrival = self.handover.take(driver.room());
+            came = !matches!(arrival, Ok(None));
+            // Whatever is wrong, the client sees the end.
+            let told = arrival.map_err(|error| error.to_string()).and_then(|arrival| {
+                arrival.map(|arrival| self.welcome(driver, arrival)).transpose().map_err(str::to_owned)
+            });
+            told.unwrap_or_else(|why| {
+                tracing::error!("a connection of another worker is closed: {why}");
+                None
+            })
+        });
+        came
+    }
+
+    fn welcome(&self, driver: &mut impl Driver, arrival: Arrival) -> Result<Connection, &'static str> {
         let Arrival { parcel, fd, bytes } = arrival;
-        let Some(door) = self.listeners.iter().position(|listener| listener.identity == parcel.door) else {
-            tracing::error!("a connection was handed over that came through no socket of this worker: closed");
-            return true;
-        };
+        let door = self.listeners.iter().position(|listener| listener.identity == parcel.door);
+        let door = door.ok_or("it came through a socket that this one does not have")?;
         let exchange = (self.listeners[door].exchange)(&self.rules.limits);
         let mut connection = Connection::new(fd, parcel.peer, door, exchange);
         connection.requests = parcel.requests;
@@ -154,19 +180,13 @@ impl Engine<'_> {
         connection.deadline_ms = parcel.deadline_ms;
         connection.input = bytes;
         if let Some(body) = parcel.body {
-            if !self.unpack(driver, &mut connection, body, parcel.since_ms) {
-                tracing::error!("a request was handed over that can't be read again: closed");
-                return true;
-            }
+            self.unpack(driver, &mut connection, body, parcel.since_ms)?;
         }
-        if queue::is_stale(parcel.since_ms, clock::coarse_ms(), self.rules.queue_timeout_ms) && parcel.since_ms > 0 {
+        let waited = parcel.since_ms > 0;
+        if waited && queue::is_stale(parcel.since_ms, clock::coarse_ms(), self.rules.queue_timeout_ms) {
             self.refuse(driver, &mut connection, Refusal::Stale);
         }
-        match self.table.insert(connection) {
-            Some(connection) => self.attend(driver, connection, true, true),
-            None => tracing::error!("a connection was closed: a worker holds at most a million of them"),
-        }
-        true
+        Ok(connection)
     }
 
     /// Reads the head again; the body behind it is whole and decoded.
@@ -174,17 +194,17 @@ impl Engine<'_> {
         &self,
         driver: &mut impl Driver,
         connection: &mut Connection,
-        (start, end): (u64, u64),
+        (start, end): Bounds,
         since_ms: u64,
-    ) -> bool {
+    ) -> Result<(), &'static str> {
         let mut vars = driver.vars().take().unwrap_or_default();
         let (start, end) = (start as usize, end as usize);
         let head = connection.exchange.head(&connection.input, &mut vars);
         if !matches!(head, Head::Whole { bytes, .. } if bytes == start) || end < start || end > connection.input.len() {
-            return false;
+            return Err("its request can't be read again");
         }
         let input = Input::whole(std::mem::take(&mut connection.input), start, end);
         connection.state = State::Ready(Box::new(Ready { vars, input, since_ms, queued: false }));
-        true
+        Ok(())
     }
 }

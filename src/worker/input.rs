@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use ruwsgi_contract::handover::Bounds;
 use ruwsgi_sys::stream::{self, Until};
 use ruwsgi_wire::{Decoder, Refusal};
 
@@ -178,7 +179,7 @@ impl Input {
 
     /// All bytes of a request of which nothing was read yet, and where in them its body is, if that is whole. `None`:
     /// they are not all here, or no longer as they came.
-    pub(crate) fn parcel(&self) -> Option<(&[u8], Option<(u64, u64)>)> {
+    pub(crate) fn parcel(&self) -> Option<(&[u8], Option<Bounds>)> {
         // What lies before the body is the head.
         let untouched = self.at > 0 && self.origin == -(self.at as i64);
         match &self.source {

@@ -80,11 +80,15 @@ impl Engine<'_> {
             while self.receive(driver) {}
         }
         self.shut_doors();
+        // Not watched already: so be it.
         let _ = self.epoll.delete(self.handover.end());
         self.has_heirs.store(heirs, Ordering::Relaxed);
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.store(true, Ordering::SeqCst);
         self.seat.set_status(Status::Draining);
         self.hurry();
+        if heirs {
+            self.pass_on(driver);
+        }
         let now_ms = clock::coarse_ms();
         let tokens: Vec<Token> = self.table.tokens().collect();
         for token in tokens {

@@ -60,6 +60,8 @@ pub(crate) struct Crew {
     count: AtomicUsize,
     /// A core calls its successor before it enters the application.
     eager: AtomicBool,
+    /// So many have an event and wait until the language lets them run.
+    held: AtomicUsize,
     /// Everything is done: nobody waits any more.
     over: AtomicBool,
 }
@@ -100,6 +102,17 @@ impl Crew {
 
     pub(crate) fn parked(&self) -> usize {
         self.count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Waits for the language.
+    pub(crate) fn hold(&self, wait: impl FnOnce()) {
+        self.held.fetch_add(1, Ordering::Relaxed);
+        wait();
+        self.held.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// Calls one that is parked.

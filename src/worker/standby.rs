@@ -4,13 +4,16 @@
 //! once a tick while they run, calls a parked core when those that run do not come back, takes the polling over when
 //! there is none, and sleeps while a core waits for events, who will see them first.
 
+use std::io;
+use std::os::fd::AsFd;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
 use ruwsgi_sys::clock;
 use ruwsgi_sys::epoll::Event;
+use ruwsgi_sys::notify;
 
 use crate::driver::Standby;
 use crate::engine::{Engine, What};
@@ -33,6 +36,8 @@ pub(crate) struct View<'v> {
     pub led: bool,
     /// So many are parked.
     pub parked: usize,
+    /// So many have something to do and wait until the language lets them.
+    pub held: usize,
     /// Of each: odd while a request is inside the application, and another number for each request.
     pub epochs: &'v [u64],
 }
@@ -53,13 +58,14 @@ pub(crate) enum Move {
 /// Decides about the moves of the standby.
 pub(crate) struct Judge {
     seen: Vec<u64>,
+    held: usize,
     calm: u32,
     quick: u32,
 }
 
 impl Judge {
     pub(crate) fn new(cores: usize) -> Self {
-        Self { seen: vec![0; cores], calm: 0, quick: 0 }
+        Self { seen: vec![0; cores], held: 0, calm: 0, quick: 0 }
     }
 
     pub(crate) fn decide(&mut self, view: View<'_>) -> Move {
@@ -68,6 +74,8 @@ impl Judge {
             stuck += usize::from(now % 2 == 1 && *seen == *now);
             *seen = *now;
         }
+        stuck += self.held.min(view.held);
+        self.held = view.held;
         self.quick = if stuck > 0 { 0 } else { self.quick.saturating_add(1) };
         if view.led {
             self.calm += 1;
@@ -91,23 +99,41 @@ impl Judge {
     }
 }
 
-/// Where the standby sleeps.
-#[derive(Default)]
+/// Where the standby waits.
 pub(crate) struct Bed {
+    /// It sleeps until a core that has waited for events comes back.
     asleep: AtomicBool,
+    /// It waits for events itself, until any core is back.
+    watching: AtomicBool,
+    bell: notify::Event,
     thread: OnceLock<Thread>,
 }
 
 impl Bed {
-    /// Wakes the standby if it sleeps: a core that has waited for events has one.
+    pub(crate) fn new() -> io::Result<Self> {
+        let (asleep, watching) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { asleep, watching, bell: notify::Event::new()?, thread: OnceLock::new() })
+    }
+
+    /// A core that has waited for events has one.
     pub(crate) fn wake(&self) {
         if self.asleep.load(Ordering::SeqCst) {
             self.call();
         }
     }
 
+    /// A core is out of the application: it takes events that the standby may not see then.
+    pub(crate) fn relieve(&self) {
+        // Between the epoch, which the core has just changed, and what it reads here.
+        fence(Ordering::SeqCst);
+        if self.watching.load(Ordering::Relaxed) && self.watching.swap(false, Ordering::Relaxed) {
+            self.bell.raise();
+        }
+    }
+
     /// Wakes it in any case.
     pub(crate) fn call(&self) {
+        self.bell.raise();
         if let Some(thread) = self.thread.get() {
             thread.unpark();
         }
@@ -123,12 +149,10 @@ impl Engine<'_> {
         let _ = self.bed.thread.set(thread::current());
         let mut judge = Judge::new(self.cores);
         let mut driver = Standby::new();
-        let mut epochs = vec![0; self.cores];
         while !self.crew.is_over() {
-            for (core, epoch) in epochs.iter_mut().enumerate() {
-                *epoch = self.seat.core(core).epoch();
-            }
-            let view = View { led: self.crew.is_led(), parked: self.crew.parked(), epochs: &epochs };
+            let epochs = self.epochs();
+            let crew = &self.crew;
+            let view = View { led: crew.is_led(), parked: crew.parked(), held: crew.held(), epochs: &epochs };
             let decided = judge.decide(view);
             if judge.is_quick() {
                 self.crew.set_eager(false);
@@ -141,9 +165,13 @@ impl Engine<'_> {
                     self.crew.promote();
                     thread::park_timeout(TICK);
                 }
-                Move::TakeOver => self.take_over(&mut driver),
+                Move::TakeOver => self.take_over(&mut driver, &epochs),
             }
         }
+    }
+
+    fn epochs(&self) -> Vec<u64> {
+        (0..self.cores).map(|core| self.seat.core(core).epoch()).collect()
     }
 
     fn sleep(&self) {
@@ -156,53 +184,68 @@ impl Engine<'_> {
     }
 
     /// One pass over what there is to do, then a wait for more: nothing ticks through a long request.
-    fn take_over(&self, driver: &mut Standby) {
-        let mut calm = self.pass(driver);
+    fn take_over(&self, driver: &mut Standby, epochs: &[u64]) {
+        let calm = self.pass(driver);
         self.log.flush();
         let now_ms = clock::coarse_ms();
         if now_ms >= self.next_tick_ms.load(Ordering::Relaxed) {
             self.tick(driver, now_ms);
             self.drop_stale(driver, now_ms);
         }
-        calm &= self.ring.is_empty();
         // What is left for cores keeps epoll readable.
-        if !calm || self.epoll.watch(self.patience(false).unwrap_or(1000)).is_err() {
-            thread::park_timeout(TICK);
+        if !calm || !self.ring.is_empty() {
+            return thread::park_timeout(TICK);
         }
+        self.bed.watching.store(true, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        if self.epochs() == epochs && !self.crew.is_over() {
+            let patience = self.patience(false).unwrap_or(1000);
+            if let Err(error) = self.epoll.watch(self.bed.bell.as_fd(), patience) {
+                tracing::error!("epoll: {error}");
+                thread::park_timeout(TICK);
+            }
+        }
+        self.bed.watching.store(false, Ordering::Relaxed);
+        self.bed.bell.take();
     }
 
     /// Sees to events until there are none, or a core is back. `false`: some are left alone.
     fn pass(&self, driver: &mut Standby) -> bool {
-        let mut calm = true;
-        self.send_off();
+        self.send_off(driver);
+        let mut left = false;
         for _ in 0..ROUNDS {
             let mut next = self.ring.next(&self.epoll);
-            let mut seen = 0;
-            let mut left = 0;
+            let mut seen = false;
             while let Some(event) = next {
-                seen += 1;
-                left += u32::from(!self.see_to(driver, event));
+                let is_left = !self.see_to(driver, event);
+                left |= is_left;
+                seen |= !is_left;
                 if self.crew.is_led() {
                     // What is still in the ring is for the core that waits for events.
                     self.nudge();
-                    return calm;
+                    return !left;
                 }
                 next = self.ring.pop();
             }
-            calm &= left == 0;
-            if seen == left {
+            if !seen {
                 break;
             }
         }
-        calm
+        driver.left = left;
+        !left
     }
 
-    /// `false`: it is for others, who will see it too.
+    /// `false`: it is for others, who will see it too. Unless they have not done so for a tick: the one of them who was
+    /// woken for it may be this worker, or gone.
     fn see_to(&self, driver: &mut Standby, event: Event) -> bool {
         match self.what(event) {
-            What::Parcel => false,
-            // A sibling that is idle was woken for it.
-            What::Door(_) if self.scoreboard.has_idle() => false,
+            What::Parcel => {
+                if driver.left && self.scoreboard.has_idle() {
+                    self.stir(driver, 1);
+                }
+                false
+            }
+            What::Door(_) if !driver.left && self.scoreboard.has_idle() => false,
             What::Door(door) => {
                 for _ in 0..ACCEPTED {
                     if !self.accept_one(driver, door) {
@@ -237,7 +280,15 @@ mod tests {
     use super::*;
 
     fn view(led: bool, parked: usize, epochs: &[u64]) -> View<'_> {
-        View { led, parked, epochs }
+        View { led, parked, held: 0, epochs }
+    }
+
+    #[test]
+    fn a_core_that_waits_for_the_language_is_stuck_too() {
+        let mut judge = Judge::new(2);
+        let view = |held| View { led: false, parked: 0, held, epochs: &[1, 0] };
+        let moves = [1, 0, 1, 1].map(|held| judge.decide(view(held)));
+        assert_eq!(moves, [Move::Look, Move::Look, Move::Look, Move::TakeOver]);
     }
 
     #[test]

@@ -82,7 +82,6 @@ pub const TOPICS: &[Topic] = &[
          wait-for-mountpoint= wait-for-fs-timeout= wait-for-socket= wait-for-socket-timeout=",
     ),
     degrades("the kernel decides by itself", "ksm? never-swap prio= cpu-affinity="),
-    degrades("the limit of open files stays as it is", "max-fd="),
     degrades("daemons get no standard input", "daemons-honour-stdin"),
     degrades("commands run in /bin/sh", "binsh="),
     degrades("a crash leaves what the kernel leaves", "backtrace-depth= profiler= use-abort"),

@@ -5,6 +5,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ruwsgi_contract::handover::Handover;
@@ -16,7 +17,7 @@ use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_wire::Key;
 use ruwsgi_worker::{App, Gone, Language, Listener, Request, Response, Setup, run};
 
-/// Answers with the target and the body. `/slow...` takes 10 ms, `/large` is 3 MB, `/fail` fails. `/file...` comes from
+/// Answers with the target and the body. `/slow...` takes 10 ms, `/second` one, `/large` is 3 MB, `/fail` fails. `/file...` comes from
 /// a file, see [`from_file`].
 struct Echo;
 
@@ -44,8 +45,9 @@ impl App for Echo {
             let _ = from_file(std::str::from_utf8(&path).unwrap(), response);
             return;
         }
-        if path.starts_with(b"/slow") {
-            let until = Instant::now() + Duration::from_millis(10);
+        if path.starts_with(b"/slow") || path == b"/second" {
+            let wait = if path == b"/second" { 1000 } else { 10 };
+            let until = Instant::now() + Duration::from_millis(wait);
             while Instant::now() < until {
                 std::thread::yield_now();
             }
@@ -115,41 +117,51 @@ fn tempfile() -> std::fs::File {
     std::fs::File::from(file)
 }
 
-/// A worker in this process, until it is dropped.
+/// Workers of one instance in this process, until they are dropped.
 struct Worker {
     address: SocketAddr,
-    master: Channel,
-    thread: Option<std::thread::JoinHandle<()>>,
+    masters: Vec<Channel>,
+    handover: Arc<Handover>,
+    threads: Vec<std::thread::JoinHandle<()>>,
 }
 
 impl Worker {
     fn start(options: &[(&str, &str)]) -> Self {
+        Self::start_several(1, options)
+    }
+
+    fn start_several(count: usize, options: &[(&str, &str)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        let directives = options
+        let directives: Vec<_> = options
             .iter()
             .chain(&[("disable-logging", "true")])
             .map(|(name, value)| Directive { name: (*name).into(), value: Some((*value).into()), origin: Origin::Argv })
             .collect();
-        let (master, channel) = Channel::pair().unwrap();
-        let thread = std::thread::spawn(move || {
-            let (config, _) = Config::interpret(directives).unwrap();
-            let scoreboard = Scoreboard::create(1, config.workers.threads as usize).unwrap();
+        let config = Arc::new(Config::interpret(directives).unwrap().0);
+        let scoreboard = Arc::new(Scoreboard::create(count, config.workers.threads as usize).unwrap());
+        let handover = Arc::new(Handover::create().unwrap());
+        let (mut masters, mut threads) = (Vec::new(), Vec::new());
+        for seat in 0..count {
+            let (master, channel) = Channel::pair().unwrap();
+            let (config, scoreboard, handover) = (config.clone(), scoreboard.clone(), handover.clone());
             let listeners = vec![Listener {
                 identity: ruwsgi_sys::listen::identity(listener.as_fd()).unwrap(),
-                fd: OwnedFd::from(listener),
+                fd: OwnedFd::from(listener.try_clone().unwrap()),
                 exchange: ruwsgi_wire::http::exchange,
                 port: address.port().to_string(),
             }];
-            let log = Log::stderr().unwrap();
-            let handover = Handover::create().unwrap();
-            let (config, handover, scoreboard) = (&config, &handover, &scoreboard);
-            run(Setup { config, listeners, channel, handover, scoreboard, seat: 0, slot: 1, log }, &Echo).unwrap();
-        });
-        let Received::Message(up) = master.receive(true).unwrap() else { panic!("the worker said nothing") };
-        assert_eq!(FromWorker::decode(&up.bytes), Some(FromWorker::Up));
-        Self { address, master, thread: Some(thread) }
+            threads.push(std::thread::spawn(move || {
+                let (config, handover, scoreboard) = (&*config, &*handover, &*scoreboard);
+                let (slot, log) = (seat as u32 + 1, Log::stderr().unwrap());
+                run(Setup { config, listeners, channel, handover, scoreboard, seat, slot, log }, &Echo).unwrap();
+            }));
+            let Received::Message(up) = master.receive(true).unwrap() else { panic!("the worker said nothing") };
+            assert_eq!(FromWorker::decode(&up.bytes), Some(FromWorker::Up));
+            masters.push(master);
+        }
+        Self { address, masters, handover, threads }
     }
 
     fn connect(&self) -> TcpStream {
@@ -159,19 +171,24 @@ impl Worker {
     }
 
     fn drain(&self) {
-        self.master.send(&ToWorker::Drain { mercy_ms: 60_000, last: false, heirs: false }.encode(), &[]).unwrap();
+        for master in &self.masters {
+            let order = ToWorker::Drain { mercy_ms: 60_000, last: false, heirs: false };
+            master.send(&order.encode(), &[]).unwrap();
+        }
     }
 
     fn join(&mut self) {
-        self.thread.take().unwrap().join().unwrap();
+        for thread in self.threads.drain(..) {
+            thread.join().unwrap();
+        }
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
+        if !self.threads.is_empty() {
             self.drain();
-            let _ = thread.join();
+            self.join();
         }
     }
 }
@@ -405,8 +422,8 @@ fn a_failed_request_is_a_500_and_harms_no_other() {
 /// Clients that pipeline, cut and half-close as chance has it; every request gets its own answer.
 #[test]
 fn nothing_is_lost_or_mixed_up_under_stress() {
-    for threads in ["1", "4"] {
-        let worker = Worker::start(&[("threads", threads)]);
+    for (workers, threads) in [(1, "1"), (1, "4"), (4, "1"), (3, "4")] {
+        let worker = Worker::start_several(workers, &[("threads", threads)]);
         std::thread::scope(|scope| {
             for client in 0..24_u64 {
                 let worker = &worker;
@@ -416,6 +433,7 @@ fn nothing_is_lost_or_mixed_up_under_stress() {
         let mut worker = worker;
         worker.drain();
         worker.join();
+        assert_eq!((worker.handover.under_way(), worker.handover.oldest_ms()), (0, None));
     }
 }
 
@@ -462,6 +480,63 @@ fn stress(worker: &Worker, client: u64) {
             }
         }
     }
+}
+
+#[test]
+fn a_busy_worker_gives_its_requests_away() {
+    let worker = Worker::start_several(2, &[]);
+    let mut streams: Vec<_> = (0..12).map(|_| worker.connect()).collect();
+    for stream in &mut streams {
+        stream.write_all(GET).unwrap();
+        assert_eq!(answer(stream, &mut Vec::new()).1, b"/hi");
+    }
+    let mut busy = worker.connect();
+    busy.write_all(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let began = Instant::now();
+    for stream in &mut streams {
+        stream.write_all(GET).unwrap();
+        assert_eq!(answer(stream, &mut Vec::new()).1, b"/hi");
+    }
+    assert!(began.elapsed() < Duration::from_millis(700), "{:?}", began.elapsed());
+    assert_eq!(answer(&mut busy, &mut Vec::new()).1, b"/second");
+}
+
+#[test]
+fn a_client_that_only_sends_and_never_reads_is_given_up() {
+    let worker = Worker::start(&[("socket-timeout", "1")]);
+    let mut greedy = worker.connect();
+    greedy.write_all(b"GET /file/given/30000000 HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+    let (began, mut next) = (Instant::now(), Instant::now());
+    loop {
+        assert!(began.elapsed() < Duration::from_secs(8), "it is still connected");
+        if Instant::now() < next {
+            std::thread::yield_now();
+            continue;
+        }
+        next += Duration::from_millis(50);
+        if greedy.write_all(b"G").is_err() {
+            break;
+        }
+    }
+    assert!(began.elapsed() > Duration::from_millis(900), "it was closed after {:?}", began.elapsed());
+}
+
+#[test]
+fn a_flood_of_pipelined_requests_holds_up_nobody() {
+    let worker = Worker::start(&[]);
+    let mut flood = worker.connect();
+    let mut writer = flood.try_clone().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || writer.write_all(&GET.repeat(20_000)).unwrap());
+        let (mut buffer, mut quick) = (Vec::new(), worker.connect());
+        for _ in 0..20_000 / 100 {
+            quick.write_all(GET).unwrap();
+            assert_eq!(answer(&mut quick, &mut Vec::new()).1, b"/hi");
+            for _ in 0..100 {
+                assert_eq!(answer(&mut flood, &mut buffer).1, b"/hi");
+            }
+        }
+    });
 }
 
 #[test]
