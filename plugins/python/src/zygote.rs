@@ -25,6 +25,7 @@ use crate::load;
 use crate::mount;
 use crate::stdio;
 use crate::trouble;
+use crate::warm_up;
 use crate::worker::{self, Seat};
 
 /// What a zygote is, and what its workers inherit.
@@ -142,6 +143,7 @@ impl Zygote {
             api::set_apps(&self.apps);
             self.files = autoreload::loaded(py, &self.config);
         }
+        warm_up::answer(py, &self.config, &self.apps, &self.log);
         if let Err(error) = freeze(py) {
             trouble::tell(py, &self.log, &error);
         }

@@ -69,8 +69,14 @@ impl Master {
     /// Runs a command of the shell, and does not wait for it.
     pub(super) fn run_command(&self, command: &str) {
         let args = ["-c".into(), command.into()];
-        let program =
-            Program { program: "/bin/sh".as_ref(), args: &args, env: &self.ground.env, umask: None, keep: &[], input: false };
+        let program = Program {
+            program: "/bin/sh".as_ref(),
+            args: &args,
+            env: &self.ground.env,
+            umask: None,
+            keep: &[],
+            input: false,
+        };
         match exec::start(&program) {
             Ok(pid) => tracing::info!("touch-exec (pid {pid}): {command}"),
             Err(error) => tracing::error!("touch-exec: {command}: {}", why(&error)),
