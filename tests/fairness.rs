@@ -190,7 +190,9 @@ fn a_request_that_waits_for_too_long_is_told_so() {
         for number in 0..processes {
             server.open_gate(&format!("gate{number}"));
         }
-        busy.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
+        busy.iter_mut().for_each(|client| {
+            client.answer().ok();
+        });
         assert_eq!(server.get("/").ok(), "hello");
     }
 }

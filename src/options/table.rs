@@ -104,7 +104,24 @@ pub struct Row {
 
 /// Names that uWSGI does not know.
 #[cfg(feature = "argv")]
-pub const OURS: &[&str] = &["trusted-proxies", "underscore-headers", "allow-missing", "help-all", "options-status"];
+pub const OURS: &[&str] = &[
+    "trusted-proxies",
+    "underscore-headers",
+    "allow-missing",
+    "help-all",
+    "options-status",
+    "request-queue",
+    "request-queue-timeout",
+    "response-buffer",
+    "admin",
+    "drain-delay",
+    "load-timeout",
+    "reload-surge",
+    "reload-in-place",
+    "warm-up",
+    "evil-reload-on-uss",
+    "evil-reload-on-pss",
+];
 
 #[cfg(feature = "argv")]
 impl Row {
@@ -520,6 +537,8 @@ options! {
         ["cheaper-step"] => step: OneOrMore = 1;
         /// how long the load must last, in seconds; for backlog: how many wait [3]
         ["cheaper-overload"] => overload: Few = 3;
+        /// spare2: end a worker when too many were idle for so long [10]
+        ["cheaper-idle"] => idle_after: Few as "SECONDS" = 10;
         /// start no more when all have so much memory
         ["cheaper-rss-limit-soft"] => rss_limit_soft: Requests as "BYTES";
         /// end some when all have so much memory

@@ -238,6 +238,7 @@ fn cheaper(config: &Config) -> Option<Cheaper> {
         initial: said.initial.clamp(least, processes(config)),
         step: said.step,
         overload: said.overload,
+        idle_s: said.idle_after,
         soft_bytes: said.rss_limit_soft,
         hard_bytes: said.rss_limit_hard,
         algorithm: ALGORITHMS.iter().position(|(name, _)| *name == said.algorithm).unwrap_or(0),

@@ -5,7 +5,6 @@
 use super::{Topic, degrades, exposes, harmless, never};
 
 pub const TOPICS: &[Topic] = &[
-    degrades("workers end for the load, not for their own idleness", "cheaper-idle="),
     degrades("the instance goes on", "die-on-no-workers"),
     harmless("harakiri ends with the request", "harakiri-no-arh no-harakiri-arh no-harakiri-after-req-hook"),
     degrades(

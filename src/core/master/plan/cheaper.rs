@@ -26,6 +26,8 @@ pub(crate) struct Cheaper {
     pub step: u32,
     /// How long something must last, in seconds, or how long the queue, in connections.
     pub overload: u32,
+    /// For `spare2`: how long too many must have been idle, in seconds.
+    pub idle_s: u32,
     /// Above this sum of resident memory, in bytes, there are no more; 0: no limit.
     pub soft_bytes: u64,
     /// Above this sum there are fewer; 0: no limit.
@@ -99,6 +101,7 @@ pub(super) fn usual() -> Cheaper {
         initial: 2,
         step: 1,
         overload: 3,
+        idle_s: 10,
         soft_bytes: 0,
         hard_bytes: 0,
         algorithm: 0,

@@ -1,5 +1,5 @@
 //! `spare2`: `cheaper-step` workers are to be idle, and so many come at once where fewer are. One goes after the load has
-//! asked for fewer for `cheaper-overload` seconds.
+//! asked for fewer for `cheaper-idle` seconds.
 
 use super::{Advice, Algorithm, Cheaper, busy, fewer, more};
 use crate::master::order::Load;
@@ -23,7 +23,7 @@ impl Algorithm for Spare2 {
             return None;
         }
         self.idle += 1;
-        if self.idle >= rules.overload.max(1) {
+        if self.idle >= rules.idle_s.max(1) {
             self.idle = 0;
             return fewer("too many workers were idle");
         }
@@ -38,7 +38,7 @@ mod tests {
 
     #[test]
     fn a_step_of_workers_is_kept_idle() {
-        let mut trace = Trace::new(Box::<Spare2>::default(), Cheaper { step: 2, ..rules() }, 10);
+        let mut trace = Trace::new(Box::<Spare2>::default(), Cheaper { step: 2, idle_s: 3, ..rules() }, 10);
         assert_eq!(trace.seconds(10, |_| 0), 2);
         assert_eq!(trace.seconds(3, |_| 4), 6, "at once");
         assert_eq!(trace.seconds(60, |_| 9), 10);
