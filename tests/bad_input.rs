@@ -129,7 +129,7 @@ fn an_option_whose_absence_would_expose_something() {
 
 #[test]
 fn an_option_that_is_not_built_yet_is_told() {
-    warns(Site::app("hello.py").ini("harakiri-verbose = true"), &["harakiri-verbose", "uwsgi.ini:4"]);
+    warns(Site::app("hello.py").ini("forkbomb-delay = 3"), &["forkbomb-delay", "uwsgi.ini:4"]);
 }
 
 #[test]

@@ -250,3 +250,62 @@ fn exit_on_reload_stops() {
     server.signal(Signal::SIGHUP);
     assert_eq!(server.wait().code, 0);
 }
+
+#[test]
+fn warm_up_answers_a_request_before_the_workers_are_forked() {
+    let code = r#"
+        import os
+        answered = []
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/broken':
+                raise ValueError('not yet')
+            answered.append(f"{os.getpid()} {environ['PATH_INFO']} {environ['QUERY_STRING']}")
+            start_response('200 OK', [])
+            return [answered[0].encode()]
+    "#;
+    let server = Site::code(code).ini("warm-up = /first?a=b\nwarm-up = /broken").start();
+    server.wait_for("warm-up: /first?a=b answered 200 OK");
+    server.wait_for("warm-up: /broken failed");
+    server.wait_for("ValueError: not yet");
+    assert_eq!(server.get("/").ok(), format!("{} /first a=b", server.zygote().pid));
+}
+
+#[test]
+fn a_reload_can_replace_several_workers_at_a_time() {
+    let code = "import time\ntime.sleep(0.5)\ndef application(e, s):\n    s('200 OK', [])\n    return [b'well']\n";
+    let server = Site::code(code).ini("processes = 3\nlazy-apps = true\nreload-surge = all").start();
+    let old = server.workers();
+    server.signal(Signal::SIGHUP);
+    eventually("all others start while the old ones serve", || (server.workers().len() >= 5).then_some(()));
+    assert_eq!(server.get("/").ok(), "well");
+    server.wait_for("generation 2 is complete");
+    assert!(old.iter().all(|worker| !worker.alive()));
+    assert_eq!(server.workers().len(), 3);
+}
+
+#[test]
+fn a_reload_in_place_ends_a_worker_before_another_begins() {
+    let server = Site::app("hello.py").ini("processes = 2\nreload-in-place = true").start();
+    under_load(&server, || {
+        server.signal(Signal::SIGHUP);
+        let mut most = 0;
+        eventually("the reload is complete", || {
+            most = most.max(server.workers().len());
+            server.log.text().contains("generation 2 is complete").then_some(())
+        });
+        assert!(most <= 2, "{most} workers at a time");
+    });
+}
+
+#[test]
+fn an_application_that_never_loads_leaves_the_old_one_serving() {
+    let site = Site::code("def application(e, s):\n    s('200 OK', [])\n    return [b'old']\n").ini("load-timeout = 1");
+    let server = site.start();
+    server.site.write("app.py", "import time\nwhile True: time.sleep(1)\n");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("was not loaded within 1 s (load-timeout)");
+    assert_eq!(server.get("/").ok(), "old");
+    server.zygote();
+    let ended = Site::code("import time\nwhile True: time.sleep(1)\n").ini("load-timeout = 1").run();
+    ended.failed(1, &["was not loaded within 1 s", "load-timeout"]);
+}

@@ -167,18 +167,91 @@ fn max_requests_waits_for_the_least_lifetime() {
 }
 
 #[test]
-fn harakiri_names_the_request_and_replaces_the_worker() {
+fn harakiri_names_the_request_shows_its_stack_and_answers_504() {
     let server = Site::app("control.py").ini("harakiri = 1").start();
     let worker = server.workers()[0];
     let mut client = server.connect();
     client.send("GET /gate/never?why HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = client.answer();
+    assert_eq!((answer.status, answer.field("connection")), (504, Some("close")));
     assert!(client.rest().is_empty());
     let line = server.wait_for("HARAKIRI");
     for word in [&format!("(pid {})", worker.pid), "[core 0]", "127.0.0.1 - GET /gate/never?why"] {
         assert!(line.contains(word), "{word:?} is not in {line:?}");
     }
+    let stack = server.wait_for("app.py\", line");
+    assert!(stack.contains("in wait_for"), "{stack}");
     assert_eq!(server.get("/").ok(), "hello");
-    assert!(!worker.alive());
+    worker.wait_for_end("the worker whose request was past its deadline");
+}
+
+#[test]
+fn harakiri_cuts_a_response_that_was_begun() {
+    let server = Site::app("control.py").ini("harakiri = 1").start();
+    let rest = server.connect().send("GET /parts/never HTTP/1.1\r\nHost: a\r\n\r\n").rest();
+    assert!(rest.starts_with(b"HTTP/1.1 200 OK\r\n") && rest.ends_with(b"\r\n\r\nfirst"), "{rest:?}");
+}
+
+#[test]
+fn harakiri_costs_the_other_requests_of_the_worker_nothing() {
+    let code = r#"
+        import os, sys, time, uwsgi
+        def application(environ, start_response):
+            name = environ['PATH_INFO'][1:]
+            if name:
+                if name == 'slow':
+                    uwsgi.set_user_harakiri(1)
+                print('at', name, file=sys.stderr, flush=True)
+                while not os.path.exists(name):
+                    time.sleep(0.002)
+            start_response('200 OK', [('Content-Length', '4')])
+            return [b'well']
+    "#;
+    let server = Site::code(code).ini("threads = 2").start();
+    let old = server.workers()[0];
+    let (mut other, mut slow) = (server.connect(), server.connect());
+    other.send("GET /other HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("at other");
+    slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(slow.answer().status, 504);
+    server.wait_for_workers(2);
+    assert_eq!(server.get("/").ok(), "well", "its replacement is there");
+    assert!(old.alive(), "the other request is still in it");
+    server.open_gate("other");
+    assert_eq!(other.answer().ok(), "well");
+    old.wait_for_end("the worker whose requests are done");
+}
+
+#[test]
+fn harakiri_can_send_a_signal_first_and_say_what_the_kernel_knows() {
+    let code = r#"
+        import os, signal, time
+        signal.signal(signal.SIGUSR2, lambda *_: os.write(2, b'told to end\n'))
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/slow':
+                time.sleep(100)
+            start_response('200 OK', [])
+            return [b'well']
+    "#;
+    let ini = "harakiri = 1\nharakiri-graceful-timeout = 2\nharakiri-graceful-signal = 12\nharakiri-verbose = true";
+    let server = Site::code(code).ini(ini).start();
+    let worker = server.workers()[0];
+    assert_eq!(server.answer_to("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").status, 504);
+    server.wait_for("told to end");
+    let line = server.wait_for("HARAKIRI [core 0] thread");
+    assert!(line.contains("system call"), "{line}");
+    assert_eq!(server.get("/").ok(), "well");
+    worker.wait_for_end("the worker after its grace");
+}
+
+#[test]
+fn harakiri_waits_while_nobody_else_does() {
+    let server = Site::app("control.py").ini("harakiri = 1\nharakiri-queue-threshold = 5").start();
+    let mut client = server.connect();
+    client.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("left alone (harakiri-queue-threshold)");
+    server.open_gate("gate");
+    assert_eq!(client.answer().ok(), "behind gate");
 }
 
 #[test]

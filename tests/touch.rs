@@ -35,7 +35,7 @@ fn a_touched_file_reloads() {
     let site = site().ini("touch-reload = first\ntouch-reload = second");
     site.write("first", "");
     let server = site.start();
-    server.wait_for("touch-reload: second is not there: its creation reloads");
+    server.wait_for("touch-reload: second is not there: its creation counts");
     serves(&server, "version 1, one");
     server.site.write("app.py", &version(2));
     assert_eq!(reloads(&server), 0, "nobody looks at what is not named");

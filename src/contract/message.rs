@@ -39,11 +39,26 @@ pub enum ToZygote {
         /// Its seat on the scoreboard, from 0.
         seat: u32,
     },
+    /// Log there from now on, and so do the workers to come. One descriptor: the sink of the log.
+    Log,
+}
+
+/// An application that is loaded, as statistics show it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AppInfo {
+    /// Its number, from 0.
+    pub number: u32,
+    /// How long loading took, in seconds.
+    pub startup_s: u32,
+    /// Where it is mounted; empty for the one of the root.
+    pub point: String,
 }
 
 /// What a zygote tells the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromZygote {
+    /// One of the applications that it has loaded; before [`Ready`](Self::Ready).
+    App(AppInfo),
     /// The interpreter can't be used; a sentence that says why.
     Refused(String),
     /// Loading is over, well or not, and these names were read from `uwsgi.opt`, with line breaks between them.
@@ -76,6 +91,14 @@ pub enum ToWorker {
         /// Others go on with the same sockets: connections that are kept can be handed over.
         heirs: bool,
     },
+    /// Take no new connection until [`Resume`](Self::Resume) comes; requests in flight go on.
+    Pause,
+    /// Take new connections again.
+    Resume,
+    /// Log there from now on. One descriptor: the sink of the log.
+    Log,
+    /// Requests are past their deadline: say where they are, and tell their clients.
+    Expire,
 }
 
 /// Why a worker asks to be replaced.
@@ -103,6 +126,8 @@ pub enum Wish {
 /// What a worker tells the master.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromWorker {
+    /// One of the applications that it has loaded itself (`lazy-apps`); before [`Up`](Self::Up).
+    App(AppInfo),
     /// Sent on the worker's behalf by the process between it and the zygote, before it is adopted.
     Born {
         /// The worker's pid.
@@ -131,6 +156,7 @@ impl Message for ToZygote {
             Self::Hello { master, generation, reloaded } => {
                 Out::new(b'H').u32(master as u32).u32(generation).u8(u8::from(reloaded)).done()
             }
+            Self::Log => Out::new(b'L').done(),
             Self::Spawn { worker, slot, seat } => Out::new(b'S').u64(worker).u32(slot).u32(seat).done(),
         }
     }
@@ -139,6 +165,7 @@ impl Message for ToZygote {
         let (tag, mut rest) = In::new(bytes)?;
         let message = match tag {
             b'H' => Self::Hello { master: rest.u32()? as i32, generation: rest.u32()?, reloaded: rest.u8()? != 0 },
+            b'L' => Self::Log,
             b'S' => Self::Spawn { worker: rest.u64()?, slot: rest.u32()?, seat: rest.u32()? },
             _ => return None,
         };
@@ -149,6 +176,7 @@ impl Message for ToZygote {
 impl Message for FromZygote {
     fn encode(&self) -> Vec<u8> {
         match self {
+            Self::App(app) => app.encode(),
             Self::Refused(reason) => Out::new(b'R').text(reason),
             Self::Asked(names) => Out::new(b'A').text(names),
             Self::Ready { load_ms, python } => Out::new(b'Y').u32(*load_ms).text(python),
@@ -159,6 +187,7 @@ impl Message for FromZygote {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, mut rest) = In::new(bytes)?;
         match tag {
+            b'a' => AppInfo::decode(rest).map(Self::App),
             b'R' => Some(Self::Refused(rest.text())),
             b'A' => Some(Self::Asked(rest.text())),
             b'Y' => Some(Self::Ready { load_ms: rest.u32()?, python: rest.text() }),
@@ -170,16 +199,27 @@ impl Message for FromZygote {
 
 impl Message for ToWorker {
     fn encode(&self) -> Vec<u8> {
-        let Self::Drain { mercy_ms, last, heirs } = *self;
-        Out::new(b'D').u32(mercy_ms).u8(u8::from(last)).u8(u8::from(heirs)).done()
+        match *self {
+            Self::Drain { mercy_ms, last, heirs } => {
+                Out::new(b'D').u32(mercy_ms).u8(u8::from(last)).u8(u8::from(heirs)).done()
+            }
+            Self::Pause => Out::new(b'P').done(),
+            Self::Resume => Out::new(b'R').done(),
+            Self::Log => Out::new(b'L').done(),
+            Self::Expire => Out::new(b'X').done(),
+        }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, mut rest) = In::new(bytes)?;
-        if tag != b'D' {
-            return None;
-        }
-        let message = Self::Drain { mercy_ms: rest.u32()?, last: rest.u8()? != 0, heirs: rest.u8()? != 0 };
+        let message = match tag {
+            b'D' => Self::Drain { mercy_ms: rest.u32()?, last: rest.u8()? != 0, heirs: rest.u8()? != 0 },
+            b'P' => Self::Pause,
+            b'R' => Self::Resume,
+            b'L' => Self::Log,
+            b'X' => Self::Expire,
+            _ => return None,
+        };
         rest.end(message)
     }
 }
@@ -187,6 +227,7 @@ impl Message for ToWorker {
 impl Message for FromWorker {
     fn encode(&self) -> Vec<u8> {
         match self {
+            Self::App(app) => app.encode(),
             Self::Born { pid } => Out::new(b'B').u32(*pid as u32).done(),
             Self::Up => Out::new(b'U').done(),
             Self::Recycle(why) => Out::new(b'C').u8(*why as u8).done(),
@@ -199,6 +240,7 @@ impl Message for FromWorker {
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (tag, mut rest) = In::new(bytes)?;
         let message = match tag {
+            b'a' => return AppInfo::decode(rest).map(Self::App),
             b'B' => Self::Born { pid: rest.u32()? as i32 },
             b'U' => Self::Up,
             b'C' => Self::Recycle(match rest.u8()? {
@@ -217,6 +259,16 @@ impl Message for FromWorker {
             _ => return None,
         };
         rest.end(message)
+    }
+}
+
+impl AppInfo {
+    fn encode(&self) -> Vec<u8> {
+        Out::new(b'a').u32(self.number).u32(self.startup_s).text(&self.point)
+    }
+
+    fn decode(mut rest: In<'_>) -> Option<Self> {
+        Some(Self { number: rest.u32()?, startup_s: rest.u32()?, point: rest.text() })
     }
 }
 
@@ -306,16 +358,26 @@ mod tests {
     fn messages_survive_the_way() {
         there_and_back(&[
             ToZygote::Hello { master: 12, generation: 3, reloaded: true },
+            ToZygote::Log,
             ToZygote::Spawn { worker: u64::MAX, slot: 1, seat: 2 },
         ]);
+        let app = AppInfo { number: 3, startup_s: 2, point: "/blog".into() };
         there_and_back(&[
+            FromZygote::App(app.clone()),
             FromZygote::Refused("no".into()),
             FromZygote::Asked("a\nb".into()),
             FromZygote::Ready { load_ms: 5, python: "CPython".into() },
             FromZygote::Failed { code: 22, reason: String::new() },
         ]);
-        there_and_back(&[ToWorker::Drain { mercy_ms: 60_000, last: true, heirs: true }]);
         there_and_back(&[
+            ToWorker::Drain { mercy_ms: 60_000, last: true, heirs: true },
+            ToWorker::Pause,
+            ToWorker::Resume,
+            ToWorker::Log,
+            ToWorker::Expire,
+        ]);
+        there_and_back(&[
+            FromWorker::App(app),
             FromWorker::Born { pid: 7 },
             FromWorker::Up,
             FromWorker::Recycle(Recycle::MaxRequests),

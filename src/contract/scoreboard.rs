@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use ruwsgi_sys::memory::SharedWords;
 
-const MAGIC: u64 = 0x7275_7773_6769_0003;
-/// Words before the first seat: magic, seats, cores, total requests, measured, past requests; one cache line.
+const MAGIC: u64 = 0x7275_7773_6769_0004;
+/// Words before the first seat: magic, seats, cores, total requests, measured, past requests, paused; one cache line.
 const HEADER: usize = 8;
 /// Words of a seat before its cores: a cache line that every request writes, one that few write, and the applications.
 const SEAT: usize = 16 + 2 * APPS;
@@ -19,8 +19,8 @@ const SEAT: usize = 16 + 2 * APPS;
 pub const APPS: usize = 64;
 /// Words of a core.
 const CORE: usize = 32;
-/// Words of a core before its text.
-const CORE_HEADER: usize = 4;
+/// Words of a core before its text: what it does now, and its thread and counters.
+const CORE_HEADER: usize = 8;
 /// The longest description of a request, in bytes.
 pub const TEXT_BYTES: usize = (CORE - CORE_HEADER) * 8;
 
@@ -57,11 +57,20 @@ mod word {
     pub(super) const APPS: usize = 16;
 }
 
+/// The words of a core that say more than what it does now.
+mod core_word {
+    pub(super) const THREAD: usize = 4;
+    pub(super) const STATIC: usize = 5;
+    pub(super) const WRITE_ERRORS: usize = 6;
+    pub(super) const READ_ERRORS: usize = 7;
+}
+
 /// The words of the header that are more than its layout.
 mod head {
     pub(super) const TOTAL: usize = 3;
     pub(super) const MEASURED: usize = 4;
     pub(super) const PAST: usize = 5;
+    pub(super) const PAUSED: usize = 6;
 }
 
 /// How far a worker is.
@@ -122,6 +131,21 @@ pub struct Activity {
     pub request: String,
 }
 
+/// What a core has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CoreCounts {
+    /// Requests that it has answered.
+    pub requests: u64,
+    /// Those of them that were for static files.
+    pub static_requests: u64,
+    /// Responses whose client was gone or took nothing.
+    pub write_errors: u64,
+    /// Bodies that could not be read to their end.
+    pub read_errors: u64,
+    /// It is inside the application just now.
+    pub in_request: bool,
+}
+
 impl Scoreboard {
     /// A new one, for so many seats with so many cores each.
     pub fn create(seats: usize, cores: usize) -> io::Result<Self> {
@@ -155,6 +179,12 @@ impl Scoreboard {
         self.seats
     }
 
+    /// How many cores each worker has.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores
+    }
+
     /// One seat.
     ///
     /// # Panics
@@ -179,6 +209,11 @@ impl Scoreboard {
     pub fn requests(&self) -> u64 {
         let past = self.area.words()[head::PAST].load(Relaxed);
         (0..self.seats).fold(past, |sum, seat| sum.wrapping_add(self.seat(seat).requests()))
+    }
+
+    /// Says whether workers may accept (the master). Who is up already must be told besides.
+    pub fn set_paused(&self, paused: bool) {
+        self.area.words()[head::PAUSED].store(paused.into(), Relaxed);
     }
 
     /// From here on each request is measured: somebody wants to know times and sizes.
@@ -294,6 +329,12 @@ impl<'s> Seat<'s> {
         }
     }
 
+    /// No worker may accept just now.
+    #[must_use]
+    pub fn is_paused(&self) -> bool {
+        self.head[head::PAUSED].load(Relaxed) != 0
+    }
+
     /// Somebody wants to know times and sizes.
     #[must_use]
     pub fn is_measured(&self) -> bool {
@@ -382,6 +423,42 @@ impl<'s> Seat<'s> {
 }
 
 impl CoreSeat<'_> {
+    /// Says which thread the core is (the thread itself).
+    pub fn set_thread(&self, tid: i32) {
+        self.words[core_word::THREAD].store(tid as u64, Relaxed);
+    }
+
+    /// The thread that the core says it is; `None` before it does.
+    #[must_use]
+    pub fn thread(&self) -> Option<i32> {
+        i32::try_from(self.words[core_word::THREAD].load(Relaxed)).ok().filter(|tid| *tid > 1)
+    }
+
+    /// Counts what was special about a request that is over.
+    pub fn count_odd(&self, by_file: bool, write_errors: u32, read_errors: u32) {
+        let more = [
+            (core_word::STATIC, u64::from(by_file)),
+            (core_word::WRITE_ERRORS, u64::from(write_errors)),
+            (core_word::READ_ERRORS, u64::from(read_errors)),
+        ];
+        for (word, more) in more.into_iter().filter(|(_, more)| *more > 0) {
+            self.words[word].fetch_add(more, Relaxed);
+        }
+    }
+
+    /// What the core has done.
+    #[must_use]
+    pub fn counts(&self) -> CoreCounts {
+        let value = |word: usize| self.words[word].load(Relaxed);
+        CoreCounts {
+            requests: value(0) / 2,
+            static_requests: value(core_word::STATIC),
+            write_errors: value(core_word::WRITE_ERRORS),
+            read_errors: value(core_word::READ_ERRORS),
+            in_request: value(0) % 2 == 1,
+        }
+    }
+
     /// A request goes into the application. The counter is odd while it is there.
     pub fn enter(&self) {
         self.words[0].store(self.words[0].load(Relaxed) | 1, Release);
@@ -478,6 +555,12 @@ mod tests {
         assert_eq!(overdue.len(), 1);
         assert_eq!((overdue[0].0, overdue[0].1.request.as_str()), (1, "127.0.0.1 - GET /?[2J"));
         core.leave();
+        core.count_odd(true, 0, 1);
+        let counts = CoreCounts { requests: 1, static_requests: 1, read_errors: 1, ..CoreCounts::default() };
+        assert_eq!(there.seat(2).core(1).counts(), counts);
+        assert_eq!(there.seat(2).core(1).thread(), None);
+        core.set_thread(77);
+        assert_eq!(there.seat(2).core(1).thread(), Some(77));
         assert_eq!((there.seat(2).in_flight(), there.seat(2).overdue(100).len()), (0, 0));
         assert_eq!(here.seat(0).count_request(true), (1, 1));
         assert_eq!(there.seat(1).count_request(true), (1, 2));
@@ -535,6 +618,7 @@ mod tests {
             assert!(board.seat(0).in_flight() <= 1);
             let _ = board.seat(0).occupant();
             let _ = board.requests();
+            let _ = (board.seat(0).core(0).counts(), board.seat(0).core(0).thread());
         }
     }
 }

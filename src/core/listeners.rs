@@ -22,6 +22,11 @@ const BACKLOG: u32 = 1024;
 /// The mode of a unix socket where nobody says another: who is allowed in is in its group.
 const MODE: u32 = 0o660;
 
+/// The mode of a unix socket of the master itself: what is told there is the operator's.
+const DOOR_MODE: u32 = 0o600;
+/// The queue of those.
+const DOOR_BACKLOG: u32 = 64;
+
 /// A listening socket.
 pub(crate) struct Bound {
     fd: OwnedFd,
@@ -66,7 +71,7 @@ impl<'c> Listeners<'c> {
         }
         let mut this = Self { config, backlog: backlog(config), owner: owner(config)?, wanted };
         for (listener, address, bound) in &mut this.wanted {
-            let key = key(listener, address);
+            let key = Key::of(listener.protocol, address);
             *bound = former.iter().find(|one| one.key == key).cloned();
         }
         Ok(this)
@@ -132,7 +137,7 @@ impl<'c> Listeners<'c> {
         };
         let bound = Bound {
             fd,
-            key: key(listener, address),
+            key: Key::of(listener.protocol, address),
             shown: format!("{} on {place}", listener.option),
             backlog: Cell::new(self.backlog),
             file,
@@ -144,15 +149,7 @@ impl<'c> Listeners<'c> {
     }
 
     fn bind_file(&self, path: &Path) -> Result<OwnedFd, String> {
-        match listen::look(path) {
-            Ok(Seen::Free) => {}
-            Ok(Seen::Stale) => {
-                std::fs::remove_file(path).map_err(|error| format!("is stale and stays: {}", why(&error)))?;
-            }
-            Ok(Seen::Live) => return Err("is in use: another server listens on it".to_owned()),
-            Ok(Seen::Taken) => return Err("is there already, and is no socket".to_owned()),
-            Err(error) => return Err(format!("can't be looked at: {}", why(&error))),
-        }
+        free_place(path)?;
         let mode = match (self.config.sockets.chmod_socket, self.config.process.umask) {
             (Some(mode), _) => mode,
             // Somebody has thought about modes: what uWSGI makes of it.
@@ -190,7 +187,76 @@ impl<'c> Listeners<'c> {
     }
 }
 
+/// Binds what the master itself answers at, or takes it over from `former`: an address of an option that says one.
+/// Only the user of the server may connect to a file, unless `chmod-socket` says who else.
+pub(crate) fn door(
+    option: &'static str,
+    said: &str,
+    config: &Config,
+    former: &[Rc<Bound>],
+) -> Result<Rc<Bound>, String> {
+    let place = Place(config, option);
+    let mut address = Address::parse(said).map_err(|why| format!("{option}: {said:?} {why}{place}"))?;
+    if config.sockets.abstract_socket {
+        address = address.without_file();
+    }
+    let key = Key::of(option, &address);
+    if let Some(bound) = former.iter().find(|bound| bound.key == key) {
+        return Ok(bound.clone());
+    }
+    let bind = || {
+        let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
+        let (fd, shown, file) = match &address {
+            Address::Inet { .. } => {
+                let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
+                let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
+                (fd, at.to_string(), None)
+            }
+            Address::Abstract(name) => {
+                (listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None)
+            }
+            Address::Unix(path) => {
+                let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
+                free_place(&path)?;
+                let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
+                let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
+                (fd, said.to_owned(), Some((path, identity)))
+            }
+        };
+        listen::listen(fd.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
+        Ok((fd, shown, file))
+    };
+    let (fd, shown, file) = bind().map_err(|why: String| format!("{option}: {said} {why}{place}"))?;
+    tracing::info!("{option} at {shown}");
+    let (backlog, vacuum) = (Cell::new(DOOR_BACKLOG), Cell::new(true));
+    Ok(Rc::new(Bound { fd, key, shown: format!("{option} at {shown}"), backlog, file, vacuum }))
+}
+
+/// A file that is in the way of a socket: a socket that nobody listens on goes.
+fn free_place(path: &Path) -> Result<(), String> {
+    match listen::look(path) {
+        Ok(Seen::Free) => Ok(()),
+        Ok(Seen::Stale) => std::fs::remove_file(path).map_err(|error| format!("is stale and stays: {}", why(&error))),
+        Ok(Seen::Live) => Err("is in use: another server listens on it".to_owned()),
+        Ok(Seen::Taken) => Err("is there already, and is no socket".to_owned()),
+        Err(error) => Err(format!("can't be looked at: {}", why(&error))),
+    }
+}
+
 impl Bound {
+    /// What it is called where the queues are told: the protocol and the address.
+    pub(crate) fn name(&self) -> (&'static str, &str) {
+        (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
+    }
+
+    /// How many connections wait, and how many may. The kernel tells it of TCP only.
+    pub(crate) fn queue(&self) -> (u32, u32) {
+        match self.key.address {
+            Address::Inet { .. } => (listen::queue(&self.fd), self.backlog.get()),
+            _ => (0, 0),
+        }
+    }
+
     /// From now on its file goes with it only if the configuration says so.
     pub(crate) fn set_vacuum(&self, vacuum: bool) {
         self.vacuum.set(vacuum);
@@ -221,12 +287,14 @@ impl Drop for Bound {
     }
 }
 
-fn key(listener: &Listener, address: &Address) -> Key {
-    let address = match address {
-        Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
-        other => other.clone(),
-    };
-    Key { protocol: listener.protocol, address }
+impl Key {
+    fn of(protocol: &'static str, address: &Address) -> Self {
+        let address = match address {
+            Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+            other => other.clone(),
+        };
+        Self { protocol, address }
+    }
 }
 
 /// `chown-socket`: `user`, `user:group` or `:group`, by names or numbers.

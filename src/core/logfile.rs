@@ -102,6 +102,18 @@ impl Outlet {
         }
     }
 
+    /// Gives the log file another name, with the time in it as uWSGI does; the next [`renew`](Self::renew) begins
+    /// another one.
+    pub(crate) fn put_aside(&self, now: i64) -> Result<(), String> {
+        let path = match &self.file {
+            Some(opened) if standard(&opened.path).is_none() => &opened.path,
+            _ => return Err("the log is no file: it can't be put aside".to_owned()),
+        };
+        let mut aside = path.clone().into_os_string();
+        aside.push(format!(".{now}"));
+        std::fs::rename(path, &aside).map_err(|error| format!("{} can't be renamed: {}", path.display(), why(&error)))
+    }
+
     /// The descriptor for the processes that log.
     pub(crate) fn descriptor(&self) -> Result<OwnedFd, String> {
         self.log.descriptor().map_err(|error| format!("the log has no descriptor: {error}"))

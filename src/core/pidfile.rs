@@ -31,6 +31,15 @@ impl Pidfile {
         Ok(pidfile)
     }
 
+    /// Writes our pid once more: somebody may have removed the file, or written there.
+    pub(crate) fn write_again(&mut self) -> io::Result<()> {
+        if !self.is_ours() {
+            self.file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+            self.put(&self.text.clone())?;
+        }
+        Ok(())
+    }
+
     /// The start went well: the former content is history.
     pub(crate) fn keep(&mut self) {
         self.former = None;

@@ -79,7 +79,8 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     }
     let mut listeners = Listeners::of(&config, &[])?;
     listeners.bind_inet()?;
-    let pidfile = pidfile(&config)?;
+    let mut pidfiles: Vec<Pidfile> = Vec::new();
+    pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
     if listeners.need_owner() {
         change_folder(&config, &source)?;
         listeners.bind_unix()?;
@@ -90,12 +91,13 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
         listeners.bind_unix()?;
     }
     let listeners = listeners.open();
+    pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
     let interpreter = python::find(&config, &source.env)?;
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfile, signals, outlet, audience, unknown })?)
+    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown })?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
@@ -117,11 +119,12 @@ pub(crate) fn show_name(config: &Config) {
     let _ = title::set_command_line(&name);
 }
 
-fn pidfile(config: &Config) -> Result<Option<Pidfile>, String> {
-    let Some(path) = &config.process.pidfile else { return Ok(None) };
-    let place = Place(config, "pidfile");
+/// Writes the pidfile that an option names, if it names one.
+pub(crate) fn pidfile(config: &Config, option: &str, path: Option<&str>) -> Result<Option<Pidfile>, String> {
+    let Some(path) = path else { return Ok(None) };
+    let place = Place(config, option);
     let written = Pidfile::write(Path::new(path));
-    written.map(Some).map_err(|error| format!("pidfile: cannot write {path}: {}{place}", why(&error)))
+    written.map(Some).map_err(|error| format!("{option}: cannot write {path}: {}{place}", why(&error)))
 }
 
 /// Goes where `chdir` says, always from where the start was: a reload finds what a link leads to now.

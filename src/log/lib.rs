@@ -67,6 +67,12 @@ impl Log {
         Ok(())
     }
 
+    /// Goes on in a file that the master has opened, and so does what the process prints. Where that fails, everything
+    /// goes on where it was: there is nobody to tell.
+    pub fn go_on_in(&self, to: BorrowedFd<'_>) {
+        let _ = self.redirect(to).and_then(|()| ruwsgi_sys::stdio::redirect_output(to));
+    }
+
     /// Puts the time before each event from here on, in a format of strftime(3), as `log-date` has it: an empty one is
     /// ctime(3)'s way. `None`: no time.
     pub fn set_date(&self, format: Option<&str>) {

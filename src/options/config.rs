@@ -97,6 +97,13 @@ impl Config {
         &self.sockets.listeners
     }
 
+    /// After how many requests the worker of this slot is replaced: later ones later, so that not all are replaced at
+    /// once. 0: never.
+    pub fn max_requests_of(&self, slot: u32) -> u64 {
+        let later = self.workers.max_requests_delta.saturating_mul(slot.saturating_sub(1).into());
+        if self.workers.max_requests == 0 { 0 } else { self.workers.max_requests.saturating_add(later) }
+    }
+
     /// Where the log goes from the start on, and the option that says so; the first of both is that of a daemon.
     pub fn log_file(&self) -> Option<(&'static str, &str)> {
         self.daemon().or(self.logging.logto.as_deref().map(|path| ("logto", path)))
@@ -182,6 +189,14 @@ mod tests {
         assert_eq!((config.sockets.buffer_size, config.sockets.vacuum), (32768, true));
         assert_eq!(config.keepalive(), Some(Duration::from_secs(75)));
         assert_eq!(config.head_timeout(), Duration::from_secs(60));
+    }
+
+    #[test]
+    fn later_workers_may_answer_more_requests() {
+        let (config, _) = interpret(&[("max-requests", "100"), ("max-requests-delta", "7")]);
+        assert_eq!([1, 2, 4].map(|slot| config.max_requests_of(slot)), [100, 107, 121]);
+        let (config, _) = interpret(&[("max-requests-delta", "7")]);
+        assert_eq!(config.max_requests_of(3), 0);
     }
 
     #[test]

@@ -49,6 +49,7 @@ mod judge;
 mod kind;
 mod kind_language;
 mod kind_log;
+mod kind_process;
 mod kind_static;
 #[cfg(feature = "argv")]
 mod known;
@@ -109,6 +110,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
-    Workers,
+    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles,
+    StaticMap, Stats, Workers,
 };

@@ -13,6 +13,7 @@ use crate::kind::{
 };
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_process::{Algorithm, FileAndText, Surge};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -103,7 +104,24 @@ pub struct Row {
 
 /// Names that uWSGI does not know.
 #[cfg(feature = "argv")]
-pub const OURS: &[&str] = &["trusted-proxies", "underscore-headers", "allow-missing", "help-all", "options-status"];
+pub const OURS: &[&str] = &[
+    "trusted-proxies",
+    "underscore-headers",
+    "allow-missing",
+    "help-all",
+    "options-status",
+    "request-queue",
+    "request-queue-timeout",
+    "response-buffer",
+    "admin",
+    "drain-delay",
+    "load-timeout",
+    "reload-surge",
+    "reload-in-place",
+    "warm-up",
+    "evil-reload-on-uss",
+    "evil-reload-on-pss",
+];
 
 #[cfg(feature = "argv")]
 impl Row {
@@ -201,10 +219,52 @@ options! {
         ["lazy"] => lazy: Flag;
         /// replace a worker after NUM requests [0: never]
         ["max-requests"], 'R' => max_requests: Requests;
+        /// so many requests more for each worker behind the first
+        ["max-requests-delta"] => max_requests_delta: Requests;
+        /// replace a worker at this age [0: never]
+        ["max-worker-lifetime"] => max_worker_lifetime: Seconds;
+        /// so much later for each worker behind the first
+        ["max-worker-lifetime-delta"] => max_worker_lifetime_delta: Seconds;
+        /// replace a worker with so many MiB of addresses
+        ["reload-on-as"] => reload_on_as: Requests as "MIB";
+        /// replace a worker with so many MiB resident
+        ["reload-on-rss"] => reload_on_rss: Requests as "MIB";
+        /// replace a worker with so many MiB of its own
+        ["reload-on-uss"] => reload_on_uss: Requests as "MIB";
+        /// replace a worker with so many MiB, shared ones in part
+        ["reload-on-pss"] => reload_on_pss: Requests as "MIB";
+        /// kill a worker with so many MiB of addresses
+        ["evil-reload-on-as"] => evil_reload_on_as: Requests as "MIB";
+        /// kill a worker with so many MiB resident
+        ["evil-reload-on-rss"] => evil_reload_on_rss: Requests as "MIB";
+        /// kill a worker with so many MiB of its own
+        ["evil-reload-on-uss"] => evil_reload_on_uss: Requests as "MIB";
+        /// kill a worker with so many MiB, shared ones in part
+        ["evil-reload-on-pss"] => evil_reload_on_pss: Requests as "MIB";
+        /// how often memory is looked at [3]
+        ["mem-collector-freq"] => mem_collector_freq: OneOrMore as "SECONDS" = 3;
         /// don't replace a worker for max-requests before this age [10]
         ["min-worker-lifetime"] => min_worker_lifetime: Seconds = 10;
         /// kill a worker that needs longer for a request [0: never]
         ["harakiri"], 't' => harakiri: Seconds;
+        /// say in the log what the kernel knows of the thread, too
+        ["harakiri-verbose"] => harakiri_verbose: Flag;
+        /// send a signal first, and kill only after so long
+        ["harakiri-graceful-timeout"] => harakiri_graceful_timeout: Seconds;
+        /// this signal [15]
+        ["harakiri-graceful-signal"] => harakiri_graceful_signal: Few as "NUM" = 15;
+        /// only where at least NUM connections wait
+        ["harakiri-queue-threshold"] => harakiri_queue_threshold: Few;
+        /// the longest time that loading the application may take [600; 0: any]
+        ["load-timeout"] => load_timeout: Seconds = 600;
+        /// replace so many workers at a time at a reload, or all [1]
+        ["reload-surge"] => reload_surge: Surge = 1;
+        /// end the former workers before new ones begin
+        ["reload-in-place"] => reload_in_place: Flag;
+        /// keep serving for so long after a stop is ordered; /readyz says no
+        ["drain-delay"] => drain_delay: Seconds;
+        /// answer this path once before workers are forked
+        ["warm-up"] => warm_up: Paths as "/PATH";
         /// how long a worker may finish its requests at a reload or stop [60]
         ["worker-reload-mercy"] => worker_reload_mercy: Seconds = 60;
         /// how long all of them together may
@@ -212,7 +272,15 @@ options! {
         /// stop where a reload is asked for
         ["exit-on-reload"] => exit_on_reload: Flag;
         /// reload when this file changes
-        ["touch-reload", "touch-chain-reload", "touch-workers-reload"] => touch_reload: Paths as "FILE";
+        ["touch-reload", "touch-chain-reload"] => touch_reload: Paths as "FILE";
+        /// replace the workers by others of the same code when this file changes
+        ["touch-workers-reload"] => touch_workers_reload: Paths as "FILE";
+        /// reload when this file or directory changes
+        ["fs-reload"] => fs_reload: Paths as "PATH";
+        /// the same, and kill requests in flight
+        ["fs-brutal-reload"] => fs_brutal_reload: Paths as "PATH";
+        /// run this command when the file changes
+        ["touch-exec"] => touch_exec: FileAndText as "FILE COMMAND";
         /// SIGTERM stops the server (on; false: it reloads, as in uWSGI)
         ["die-on-term"] => die_on_term: MaybeFlag;
         /// no start without an application; false: start even if it fails to load
@@ -293,6 +361,12 @@ options! {
         ["chdir"] => chdir: Text as "DIR";
         /// write the pid of the master to this file
         ["pidfile"] => pidfile: Text as "FILE";
+        /// the same, after the privileges are dropped
+        ["pidfile2"] => pidfile2: Text as "FILE";
+        /// the same, when the first worker is ready
+        ["safe-pidfile"] => safe_pidfile: Text as "FILE";
+        /// the same
+        ["safe-pidfile2"] => safe_pidfile2: Text as "FILE";
         /// what uwsgi.mode is for the application
         ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
@@ -439,12 +513,76 @@ options! {
         ["logto"] => logto: LogFile;
         /// log to this file once the privileges are dropped
         ["logto2"] => logto2: LogFile;
+        /// open the log file anew when this file changes
+        ["touch-logreopen"] => touch_logreopen: Paths as "FILE";
+        /// put the log file aside when this file changes
+        ["touch-logrotate"] => touch_logrotate: Paths as "FILE";
         /// give the log file to uid and gid
         ["logfile-chown"] => logfile_chown: Flag;
         /// the permissions of the log file, such as 640
         ["logfile-chmod"] => logfile_chmod: ThreeDigits;
         /// always on: a reload opens a log file anew that was moved
         ["log-reopen"] => log_reopen: Flag = true;
+    }
+
+    /// Workers that come and go with the load.
+    pub struct Cheaper: "Workers for the load" as cheaper {
+        /// keep at least NUM workers, and start more up to processes
+        ["cheaper"] => cheaper: Few;
+        /// start with NUM workers
+        ["cheaper-initial"] => initial: Few;
+        /// how the load is judged: spare, spare2, backlog, manual, busyness [spare]
+        ["cheaper-algo"] => algorithm: Algorithm = "spare";
+        /// start NUM workers at once [1]
+        ["cheaper-step"] => step: OneOrMore = 1;
+        /// how long the load must last, in seconds; for backlog: how many wait [3]
+        ["cheaper-overload"] => overload: Few = 3;
+        /// spare2: end a worker when too many were idle for so long [10]
+        ["cheaper-idle"] => idle_after: Few as "SECONDS" = 10;
+        /// start no more when all have so much memory
+        ["cheaper-rss-limit-soft"] => rss_limit_soft: Requests as "BYTES";
+        /// end some when all have so much memory
+        ["cheaper-rss-limit-hard"] => rss_limit_hard: Requests as "BYTES";
+        /// busyness: start more above this percentage [50]
+        ["cheaper-busyness-max"] => busyness_max: Few = 50;
+        /// busyness: end some below this percentage [25]
+        ["cheaper-busyness-min"] => busyness_min: Few = 25;
+        /// busyness: after so many quiet windows [10]
+        ["cheaper-busyness-multiplier"] => busyness_multiplier: Few = 10;
+        /// busyness: and so many more if they were missed [2]
+        ["cheaper-busyness-penalty"] => busyness_penalty: Few = 2;
+        /// always on: each decision is told
+        ["cheaper-busyness-verbose"] => busyness_verbose: Flag = true;
+        /// busyness: more at once when so many connections wait [33]
+        ["cheaper-busyness-backlog-alert"] => busyness_backlog_alert: Few = 33;
+        /// busyness: end those after so many windows [3]
+        ["cheaper-busyness-backlog-multiplier"] => busyness_backlog_multiplier: Few = 3;
+        /// busyness: so many at once [1]
+        ["cheaper-busyness-backlog-step"] => busyness_backlog_step: Few = 1;
+        /// busyness: the same when somebody waits for so long [60]
+        ["cheaper-busyness-backlog-nonzero"] => busyness_backlog_nonzero: Few as "SECONDS" = 60;
+        /// start no worker before somebody connects
+        ["cheap"] => cheap: Flag;
+        /// end the workers when nobody asks for anything for so long
+        ["idle"] => idle: Seconds;
+        /// stop the server then
+        ["die-on-idle"] => die_on_idle: Flag;
+    }
+
+    /// What operators and their tools ask the master.
+    pub struct Stats: "Statistics and health" as stats {
+        /// tell statistics in JSON there: host:port, /path or @name
+        ["stats", "stats-server"] => stats: Text as "ADDRESS";
+        /// tell them over HTTP
+        ["stats-http"] => stats_http: Flag;
+        /// tell them without blanks and newlines
+        ["stats-minified", "stats-min"] => stats_minified: Flag;
+        /// leave the cores of the workers out
+        ["stats-no-cores"] => stats_no_cores: Flag;
+        /// show memory in request lines and statistics
+        ["memory-report"], 'm' => memory_report: Flag;
+        /// answer health checks there over HTTP: /livez and /readyz
+        ["admin"] => admin: Text as "ADDRESS";
     }
 
     /// Where the configuration comes from, and how strictly it is read.
@@ -551,6 +689,8 @@ options! {
         ["strict"] => strict: Flag;
         /// say the configuration as one file in the log, then start
         ["show-config"] => show_config: Flag;
+        /// take orders from this FIFO: r reloads, q stops ...
+        ["master-fifo"] => master_fifo: Paths as "FILE";
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";
         /// print the usual options; with OPTION behind it, that one

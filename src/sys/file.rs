@@ -217,6 +217,17 @@ fn without_sigpipe<T>(call: impl FnOnce() -> nix::Result<T>) -> nix::Result<T> {
     result
 }
 
+/// For files that are opened without waiting: O_NONBLOCK.
+pub const NONBLOCK: i32 = libc::O_NONBLOCK;
+
+/// Makes a FIFO, with exactly these permissions.
+pub fn make_fifo(path: &Path, mode: u32) -> io::Result<()> {
+    let before = crate::listen::set_umask(!mode & 0o777);
+    let made = nix::unistd::mkfifo(path, Mode::from_bits_truncate(mode));
+    crate::listen::set_umask(before);
+    Ok(made?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

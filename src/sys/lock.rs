@@ -88,6 +88,13 @@ impl Locks {
         }
     }
 
+    /// The thread that holds it, or 0, without touching the mutex: for who may not believe what is in the area. In a
+    /// robust mutex of glibc, the first word is the futex, whose lower bits are the holder.
+    #[must_use]
+    pub fn holder(&self, number: usize) -> u32 {
+        self.area.words()[(1 + number) * WORDS].load(Relaxed) as u32 & 0x3fff_ffff
+    }
+
     /// Somebody holds it.
     pub fn is_locked(&self, number: usize) -> io::Result<bool> {
         // SAFETY: as in `lock`.

@@ -43,6 +43,18 @@ pub fn id() -> i32 {
     nix::unistd::getpid().as_raw()
 }
 
+/// The id of this thread.
+#[must_use]
+pub fn thread_id() -> i32 {
+    nix::unistd::gettid().as_raw()
+}
+
+/// Who this process is: user and group, by their numbers.
+#[must_use]
+pub fn owner() -> (u32, u32) {
+    (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
+}
+
 /// Our parent's pid, now.
 #[must_use]
 pub fn parent_id() -> i32 {
@@ -89,6 +101,18 @@ pub fn memory_of(pid: i32) -> Option<(u64, u64)> {
     Some((resident * page, size * page))
 }
 
+/// The memory of a process that is its own alone, and its own with its part of what is shared, in bytes (USS and PSS);
+/// `None`: there is no such process, or the kernel does not tell us.
+#[must_use]
+pub fn own_memory_of(pid: i32) -> Option<(u64, u64)> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+    let kib = |name: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        line.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    Some(((kib("Private_Clean")? + kib("Private_Dirty")?) * 1024, kib("Pss")? * 1024))
+}
+
 /// How many threads this process has, ours and everybody's.
 #[must_use]
 pub fn thread_count() -> usize {
@@ -132,6 +156,13 @@ pub fn limit_files(count: u64) -> io::Result<u64> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_is_shared_is_not_ones_own() {
+        let pid = super::id();
+        let ((resident, _), (own, part)) = (super::memory_of(pid).unwrap(), super::own_memory_of(pid).unwrap());
+        assert!(own > 0 && own <= part && part <= resident + (1 << 20), "{own} {part} {resident}");
+    }
+
     #[test]
     fn memory_is_in_bytes() {
         let (size, resident) = super::memory();

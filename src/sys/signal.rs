@@ -78,6 +78,34 @@ fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     Ok(())
 }
 
+/// The signal at which a thread of a worker writes its stack to standard error: the last one, which nobody uses.
+pub const STACK: i32 = 64;
+
+/// Asks a thread of this process for its stack, if somebody has said how that is done; nothing happens otherwise.
+pub fn ask_for_stack(thread: i32) -> io::Result<()> {
+    // SAFETY: all zeroes is a valid sigaction; the first call writes into it, and tgkill touches no memory. The thread is
+    // one of this process, or there is none of this number in it.
+    let result = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(STACK, std::ptr::null(), &raw mut action) != 0 || action.sa_sigaction == libc::SIG_DFL {
+            return Ok(());
+        }
+        libc::syscall(libc::SYS_tgkill, process_id(), thread, STACK)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+fn process_id() -> i32 {
+    nix::unistd::getpid().as_raw()
+}
+
+/// A signal by its number to one process.
+#[allow(clippy::disallowed_methods, reason = "this is the one place that sends signals")]
+pub fn send_number(pid: i32, number: i32) -> io::Result<()> {
+    let signal = Signal::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    send(pid, signal)
+}
+
 /// SIGKILL to one process.
 pub fn kill(pid: i32) -> io::Result<()> {
     send(pid, Signal::SIGKILL)

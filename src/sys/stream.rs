@@ -180,6 +180,16 @@ pub fn finish_writing(stream: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(stream.as_raw_fd(), Shutdown::Write)?)
 }
 
+/// Writes what fits of this and ends the writing side. `stream` is a number because another thread owns the socket: the
+/// caller sees to it that it stays open meanwhile.
+pub fn say_last(stream: std::os::fd::RawFd, bytes: &[u8]) {
+    // SAFETY: send reads `bytes` only, and shutdown touches no memory.
+    unsafe {
+        libc::send(stream, bytes.as_ptr().cast(), bytes.len(), libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL);
+        libc::shutdown(stream, libc::SHUT_WR);
+    }
+}
+
 /// Makes the close of this descriptor a reset: the client can tell that what it got is not the whole.
 pub fn reset_on_close(stream: BorrowedFd<'_>) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };

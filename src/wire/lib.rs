@@ -163,4 +163,10 @@ pub trait Exchange: Send {
     /// A whole response for a request that is not served; the connection is to be closed after it. Appends nothing
     /// where the protocol has no such answer.
     fn refuse(&mut self, refusal: Refusal, date: &[u8], out: &mut Vec<u8>);
+
+    /// What a client gets whose request is past its deadline, from a thread that may not touch the conversation.
+    fn late(&self) -> &'static [u8] {
+        b"HTTP/1.1 504 Gateway Timeout\r\nContent-Type: text/plain\r\nContent-Length: 20\r\nConnection: close\r\n\r\n\
+          504 Gateway Timeout\n"
+    }
 }

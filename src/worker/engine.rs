@@ -31,6 +31,7 @@ use crate::app::{App, Language};
 use crate::collect::Collect;
 use crate::connection::Connection;
 use crate::driver::Driver;
+use crate::harakiri::Right;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
 use crate::queue::Queue;
@@ -108,6 +109,8 @@ pub(crate) struct Rules {
 
 /// The engine; its cores share it.
 pub(crate) struct Engine<'e> {
+    /// Of each core: who answers its request.
+    pub rights: Vec<Right>,
     pub epoll: Epoll,
     pub table: Table<Connection>,
     pub ring: Ring,
@@ -209,7 +212,8 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         bed: Bed::new()?,
         nudged: notify::Event::new()?,
         listeners: &listeners,
-        rules: rules(config),
+        rules: rules(config, slot),
+        rights: (0..cores).map(|_| Right::default()).collect(),
         static_files: StaticFiles::new(&config.static_files),
         handover,
         scoreboard,
@@ -257,7 +261,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     .map(|mut core: Core<'_, L::App>| core.app.resume())
 }
 
-fn rules(config: &Config) -> Rules {
+fn rules(config: &Config, slot: u32) -> Rules {
     let (trust, wrong) = Trust::new(&config.sockets.trusted_proxies);
     for word in wrong {
         tracing::warn!("trusted-proxies: \"{word}\" is no address and no network: not trusted");
@@ -270,7 +274,7 @@ fn rules(config: &Config) -> Rules {
         queue_limit: config.sockets.request_queue,
         queue_timeout_ms: u64::from(config.sockets.request_queue_timeout) * 1000,
         harakiri_ms: u64::from(config.workers.harakiri) * 1000,
-        max_requests: config.workers.max_requests,
+        max_requests: config.max_requests_of(slot),
         recycle_from_ms,
         body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),
         post_buffering: usize::try_from(config.sockets.post_buffering).ok().filter(|size| *size > 0),
@@ -291,11 +295,14 @@ fn rules(config: &Config) -> Rules {
 }
 
 impl<'e, A: App> Core<'e, A> {
+    /// On the thread that the core will be.
     fn new(app: A, number: usize, seat: Seat<'e>) -> Self {
+        let seat = seat.core(number);
+        seat.set_thread(ruwsgi_sys::process::thread_id());
         Self {
             app,
             number,
-            seat: seat.core(number),
+            seat,
             vars: None,
             line: Vec::new(),
             flushed_ms: 0,
@@ -465,6 +472,10 @@ impl Engine<'_> {
 
     /// Watches the listeners.
     pub(crate) fn open_doors(&self) -> io::Result<()> {
+        if self.seat.is_paused() {
+            self.doors_shut_until_ms.store(u64::MAX, Ordering::Relaxed);
+            return Ok(());
+        }
         for (door, listener) in self.listeners.iter().enumerate() {
             self.epoll.add(listener.fd.as_fd(), LISTENERS + door as u64, Interest::Shared)?;
         }

@@ -15,6 +15,7 @@ mod driver;
 mod engine;
 mod file_part;
 mod handover;
+mod harakiri;
 pub mod input;
 mod log;
 mod now;

@@ -10,7 +10,7 @@ mod line;
 use std::borrow::Cow;
 
 use ruwsgi_options::Config;
-use ruwsgi_sys::clock;
+use ruwsgi_sys::{clock, process};
 use ruwsgi_wire::Vars;
 
 use self::filter::Filter;
@@ -24,6 +24,8 @@ pub(crate) struct RequestLog {
     /// `None`: uWSGI's own line.
     format: Option<Format>,
     in_micros: bool,
+    /// uWSGI's own line begins with the memory of the worker.
+    memory: bool,
     /// The field whose value stands for the address of the client, if a proxy that is trusted has sent it.
     forwarded: Option<Cgi>,
 }
@@ -63,6 +65,7 @@ impl RequestLog {
             filter: Filter::of(logging)?,
             format: logging.log_format.as_deref().map(|text| Format::compile(text, logging)),
             in_micros: logging.log_micros,
+            memory: config.stats.memory_report,
             forwarded: logging.log_x_forwarded_for.then(|| Cgi::new(b"HTTP_X_FORWARDED_FOR")),
         })
     }
@@ -85,7 +88,12 @@ impl RequestLog {
         line.clear();
         match &self.format {
             Some(format) => format.write(line, facts, times),
-            None => line::write(line, facts, ctime, self.in_micros),
+            None => {
+                if self.memory {
+                    line::write_memory(line, process::memory());
+                }
+                line::write(line, facts, ctime, self.in_micros);
+            }
         }
         line.push(b'\n');
         true

@@ -1,5 +1,6 @@
 //! What the master and signals ask of a worker.
 
+use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::{FromWorker, Message, Recycle, ToWorker};
@@ -18,10 +19,17 @@ impl Engine<'_> {
             Ok(Received::Nothing) => {}
             Ok(Received::Message(message)) => match ToWorker::decode(&message.bytes) {
                 Some(ToWorker::Drain { last, heirs, .. }) => self.drain(driver, last, heirs),
+                Some(ToWorker::Pause) => self.pause(),
+                Some(ToWorker::Resume) => self.resume(),
+                Some(ToWorker::Log) => message.fds.iter().for_each(|sink| self.log.go_on_in(sink.as_fd())),
+                Some(ToWorker::Expire) => self.expire(),
                 None => tracing::warn!("the master sent a message that this worker does not know"),
             },
-            // Without the master nobody would replace this worker or stop it.
-            Ok(Received::Closed) | Err(_) => self.drain(driver, false, false),
+            // Without the master nobody would replace this worker or stop it. Closed, its channel is readable for ever.
+            Ok(Received::Closed) | Err(_) => {
+                let _ = self.epoll.delete(self.channel.as_fd());
+                self.drain(driver, false, false);
+            }
         }
     }
 
@@ -37,6 +45,22 @@ impl Engine<'_> {
             && self.channel.send(&FromWorker::Recycle(why).encode(), &[]).is_err()
         {
             self.recycle_asked.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes no new connections until the master says so; what is there goes on.
+    fn pause(&self) {
+        self.doors_shut_until_ms.store(u64::MAX, Ordering::Relaxed);
+        self.shut_doors();
+    }
+
+    fn resume(&self) {
+        let shut = self.doors_shut_until_ms.swap(0, Ordering::Relaxed);
+        if shut == u64::MAX
+            && !self.draining.load(Ordering::Relaxed)
+            && let Err(error) = self.open_doors()
+        {
+            tracing::error!("a listener can't be watched again: {error}");
         }
     }
 
@@ -58,8 +82,6 @@ impl Engine<'_> {
         self.shut_doors();
         // Not watched already: so be it.
         let _ = self.epoll.delete(self.handover.end());
-        // The master's channel has nothing more to say; closed, it would be readable for ever.
-        let _ = self.epoll.delete(std::os::fd::AsFd::as_fd(self.channel));
         self.has_heirs.store(heirs, Ordering::Relaxed);
         self.draining.store(true, Ordering::SeqCst);
         self.seat.set_status(Status::Draining);

@@ -384,6 +384,9 @@ impl<'r> Response<'r> {
 
     /// Ends the response, and says how.
     pub(crate) fn finish(mut self) -> Finished {
+        if !self.is_ours() {
+            self.cut();
+        }
         if self.stage == Stage::Open && !self.begun {
             self.fail();
         }
@@ -421,6 +424,11 @@ impl<'r> Response<'r> {
         }
     }
 
+    /// Nobody else has answered meanwhile.
+    fn is_ours(&self) -> bool {
+        self.watch.as_ref().is_none_or(Watch::claim)
+    }
+
     fn cut(&mut self) -> Gone {
         self.stage = Stage::Cut;
         self.sent.write_errors += 1;
@@ -429,6 +437,9 @@ impl<'r> Response<'r> {
 
     /// Sends what waits, then `body` (with what the protocol puts behind it); what does not fit waits.
     fn send(&mut self, body: &[u8]) -> Result<(), Gone> {
+        if !self.is_ours() {
+            return Err(self.cut());
+        }
         let waiting = &self.out[self.sent_at..];
         if waiting.is_empty() && body.is_empty() {
             return Ok(());

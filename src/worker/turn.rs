@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::Recycle;
+use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_wire::{Key, Next, Refusal, Vars};
@@ -15,7 +16,7 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
-use crate::watch::{Watch, describe};
+use crate::watch::{Late, Watch, describe};
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
 const DROPPED_TOLD: usize = 32;
@@ -44,6 +45,8 @@ impl Engine<'_> {
         if connection.output.capacity() == 0 {
             connection.output = core.pool.pop().unwrap_or_default();
         }
+        let late =
+            Late { right: &self.rights[core.number], socket: connection.fd.as_fd(), bytes: connection.exchange.late() };
         let wire =
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
@@ -52,7 +55,7 @@ impl Engine<'_> {
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
-            response.set_watch(Watch { seat: core.seat, vars: request.vars, deadline_ms });
+            response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
             core.app.serve(&mut request, &mut response);
         }
         let Finished { end, sent_at, sent, file, logvars, collected } = response.finish();
@@ -66,9 +69,7 @@ impl Engine<'_> {
         connection.file = file;
 
         let (requests, total) = self.seat.count_request(log.is_some());
-        if by_file {
-            self.seat.count_static();
-        }
+        self.count_kind(core.seat, by_file, sent.write_errors, read_errors);
         let micros = if measured { clock::monotonic_us().saturating_sub(from_us) } else { 0 };
         if measured {
             self.seat.count_work(micros, sent.head_bytes + sent.body_bytes);
@@ -111,6 +112,14 @@ impl Engine<'_> {
                 Some(Then::Next)
             }
         }
+    }
+
+    /// Counts what was special about a request.
+    fn count_kind(&self, core: CoreSeat<'_>, by_file: bool, write_errors: u32, read_errors: u32) {
+        if by_file {
+            self.seat.count_static();
+        }
+        core.count_odd(by_file, write_errors, read_errors);
     }
 
     fn recycle_after(&self, requests: u64) {
@@ -188,9 +197,11 @@ impl Engine<'_> {
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
     fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) -> u64 {
         let mut deadline_ms = 0;
-        if self.rules.harakiri_ms > 0 {
+        if self.rules.harakiri_ms > 0 || self.seat.is_measured() {
             let now_ms = clock::coarse_ms();
-            deadline_ms = now_ms + self.rules.harakiri_ms;
+            if self.rules.harakiri_ms > 0 {
+                deadline_ms = now_ms + self.rules.harakiri_ms;
+            }
             describe(core.seat, vars, now_ms, deadline_ms);
         }
         core.seat.enter();

@@ -1,18 +1,58 @@
 //! The deadline of a request, as the application may set it for itself: on the scoreboard, where the master looks.
 
+use std::cell::Cell;
+use std::os::fd::BorrowedFd;
+
 use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_sys::clock;
 use ruwsgi_wire::{Key, Vars};
 
+use crate::harakiri::Right;
+
 /// What a request needs to be watched.
 pub(crate) struct Watch<'r> {
-    pub seat: CoreSeat<'r>,
-    pub vars: &'r Vars,
+    seat: CoreSeat<'r>,
+    vars: &'r Vars,
     /// When it must be over in any case, by `clock::coarse_ms`; 0: nobody says so.
-    pub deadline_ms: u64,
+    deadline_ms: u64,
+    late: Late<'r>,
+    /// Somebody else may answer, until the application does.
+    shared: Cell<bool>,
+    /// Whether the response was begun here; `None`: nobody has begun it yet.
+    ours: Cell<Option<bool>>,
 }
 
-impl Watch<'_> {
+/// What the client gets when the deadline is past, where, and who may give it.
+pub(crate) struct Late<'r> {
+    pub right: &'r Right,
+    pub socket: BorrowedFd<'r>,
+    pub bytes: &'static [u8],
+}
+
+impl<'r> Watch<'r> {
+    pub(crate) fn new(seat: CoreSeat<'r>, vars: &'r Vars, deadline_ms: u64, late: Late<'r>) -> Self {
+        let watch = Self { seat, vars, deadline_ms, late, shared: Cell::new(false), ours: Cell::new(None) };
+        if deadline_ms != 0 {
+            watch.share();
+        }
+        watch
+    }
+
+    fn share(&self) {
+        if self.ours.get().is_none() && !self.shared.replace(true) {
+            self.late.right.give(self.late.socket, self.late.bytes);
+        }
+    }
+
+    /// The response begins; `false`: the client has got a 504 meanwhile, and nothing may follow.
+    pub(crate) fn claim(&self) -> bool {
+        self.ours.get().unwrap_or_else(|| {
+            let ours = !self.shared.get() || self.late.right.take();
+            self.ours.set(Some(ours));
+            ours
+        })
+    }
+
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other.
     pub(crate) fn set(&self, wait_ms: Option<u64>) {
         let now_ms = clock::coarse_ms();
@@ -21,6 +61,9 @@ impl Watch<'_> {
             (Some(own), 0) => own,
             (Some(own), general) => own.min(general),
         };
+        if deadline_ms != 0 {
+            self.share();
+        }
         if self.deadline_ms == 0 && deadline_ms != 0 {
             // Nobody has said yet what it is.
             describe(self.seat, self.vars, now_ms, deadline_ms);

@@ -5,6 +5,8 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use ruwsgi_contract::message::AppInfo;
+use ruwsgi_contract::scoreboard::APPS;
 use ruwsgi_wire::{Key, Name, Vars};
 
 /// An application that is loaded.
@@ -40,6 +42,16 @@ impl Apps {
 
     pub fn iter(&self) -> impl Iterator<Item = &App> {
         self.list.iter()
+    }
+
+    /// What statistics show of them, as far as they are counted one by one.
+    pub fn infos(&self) -> impl Iterator<Item = AppInfo> {
+        let info = |(number, app): (usize, &App)| AppInfo {
+            number: number as u32,
+            startup_s: u32::try_from(app.startup_s).unwrap_or(u32::MAX),
+            point: app.point.clone(),
+        };
+        self.list.iter().take(APPS).enumerate().map(info)
     }
 
     pub fn get(&self, number: usize) -> Option<&App> {

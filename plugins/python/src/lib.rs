@@ -20,6 +20,7 @@ mod reply;
 mod start_response;
 mod stdio;
 mod trouble;
+mod warm_up;
 mod worker;
 mod wsgi;
 mod zygote;

@@ -4,9 +4,10 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::types::PyDict;
 use ruwsgi_contract::message::{FromWorker, Message};
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::{exec, listen, process, title};
+use ruwsgi_sys::{exec, listen, process, signal, title};
 use ruwsgi_wire::PROTOCOLS;
 use ruwsgi_worker::{Listener, Setup};
 
@@ -40,12 +41,23 @@ pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 
         tracing::error!("worker {} can't be told of the master: {error}", seat.slot);
         return 1;
     }
+    if let Err(error) = show_stacks(py) {
+        tracing::warn!("stacks of requests past their deadline will not be shown: {error}");
+    }
     api::post_fork(py, &log);
     let code = serve(py, zygote, channel, seat);
     api::end_worker();
     api::at_exit(py, &log);
     end_python(py);
     code
+}
+
+/// A thread that is sent this signal writes its stack to standard error, whatever it is doing.
+fn show_stacks(py: Python<'_>) -> PyResult<()> {
+    let keywords = PyDict::new(py);
+    keywords.set_item("file", 2)?;
+    keywords.set_item("all_threads", false)?;
+    py.import("faulthandler")?.call_method("register", (signal::STACK,), Some(&keywords)).map(drop)
 }
 
 /// What `python` does at its end (`Py_FinalizeEx`): waits for threads that are no daemons and for the work of executors,
@@ -67,6 +79,10 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             Ok(loaded) => {
                 apps = Arc::new(loaded);
                 api::set_apps(&apps);
+                for app in apps.infos() {
+                    // Without a master the engine ends by itself.
+                    let _ = channel.send(&FromWorker::App(app).encode(), &[]);
+                }
                 files = autoreload::loaded(py, &config);
             }
             Err(Failure { code, reason }) => {

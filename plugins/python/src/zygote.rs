@@ -3,7 +3,7 @@
 //! Its life: the master's first message, the application, "ready", and a fork for each order until the master closes
 //! the channel. It has no threads of ours and never serves.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use pyo3::prelude::*;
@@ -25,6 +25,7 @@ use crate::load;
 use crate::mount;
 use crate::stdio;
 use crate::trouble;
+use crate::warm_up;
 use crate::worker::{self, Seat};
 
 /// What a zygote is, and what its workers inherit.
@@ -67,6 +68,9 @@ pub fn live(py: Python<'_>, fd: i32) -> u8 {
             return code;
         }
     };
+    if zygote.tell_apps(&channel).is_err() {
+        return 0;
+    }
     let load_ms = ((clock::monotonic_us() - began_us) / 1000) as u32;
     let python = interpreter(py).unwrap_or_default();
     if channel.send(&FromZygote::Ready { load_ms, python }.encode(), &[]).is_err() {
@@ -139,10 +143,15 @@ impl Zygote {
             api::set_apps(&self.apps);
             self.files = autoreload::loaded(py, &self.config);
         }
+        warm_up::answer(py, &self.config, &self.apps, &self.log);
         if let Err(error) = freeze(py) {
             trouble::tell(py, &self.log, &error);
         }
         Ok(self)
+    }
+
+    fn tell_apps(&self, channel: &Channel) -> std::io::Result<()> {
+        self.apps.infos().try_for_each(|app| channel.send(&FromZygote::App(app).encode(), &[]))
     }
 
     fn install_module(&mut self, py: Python<'_>) -> Result<(), Failure> {
@@ -171,6 +180,11 @@ impl Zygote {
                 Ok(Received::Closed) | Err(_) => return 0,
             };
             let order = ToZygote::decode(&message.bytes);
+            if let (Some(ToZygote::Log), Some(sink)) = (&order, message.fds.first()) {
+                stdio::flush(py);
+                self.log.go_on_in(sink.as_fd());
+                continue;
+            }
             let (Some(ToZygote::Spawn { slot, seat, .. }), Some(worker)) = (order, message.fds.pop()) else {
                 tracing::warn!("the master sent a message that this zygote does not know");
                 continue;

@@ -31,9 +31,40 @@ pub(crate) enum Next {
     NoZygote,
 }
 
+/// Why a worker is replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It wants to be.
+    Said(Recycle),
+    /// It has lived long enough.
+    Age,
+    /// It has so many bytes, as this option counts them.
+    Memory(&'static str, u64),
+    /// Somebody asked for other workers.
+    Asked,
+}
+
 /// An event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
+    /// So many connections wait that no more may.
+    QueueFull { name: String, waiting: u32, most: u32 },
+    /// Nobody accepts until somebody says so.
+    Paused,
+    /// Everybody accepts again.
+    Resumed,
+    /// More or fewer workers for the load.
+    Cheaper { from: usize, to: usize, why: String },
+    /// All workers end until somebody connects.
+    Idle { after_ms: u64 },
+    /// Somebody connects.
+    Woken,
+    /// A worker has so much memory that it is killed.
+    Outgrown { who: Who, option: &'static str, bytes: u64 },
+    /// Requests are past their deadline, but too few wait for it to matter.
+    HarakiriSkipped { who: Who },
+    /// Requests are still taken; after this time they are not.
+    Closing { delay_ms: u64 },
     /// A reload begins.
     Reloading { generation: u32 },
     /// Somebody asked for a reload while one is under way.
@@ -57,7 +88,7 @@ pub(crate) enum Event {
     /// A worker accepts connections.
     Ready { who: Who, after_ms: u64 },
     /// A worker would like to be replaced.
-    Leaving { who: Who, why: Recycle },
+    Leaving { who: Who, why: Why },
     /// The application of a worker asks for something.
     Asked { who: Who, wish: Wish },
     /// A worker died unasked.
@@ -94,6 +125,7 @@ impl Event {
     pub(crate) fn level(&self) -> Level {
         match self {
             Self::ReloadFailed { .. } | Self::RenewalFailed { .. } | Self::Imposter { .. } => Level::Error,
+            Self::QueueFull { .. } | Self::Outgrown { .. } => Level::Warning,
             Self::ZygoteDied { .. }
             | Self::ZygoteStuck { .. }
             | Self::Died { .. }
@@ -143,22 +175,49 @@ impl fmt::Display for Event {
                 f.write_str(if *hint { " (TERM stops (uWSGI reloads); HUP reloads)" } else { "" })
             }
             Self::StoppingNow => write!(f, "stopping now"),
-            _ => self.of_a_worker(f),
+            Self::Closing { delay_ms } => {
+                write!(f, "stopping in {} (drain-delay): not ready, and still serving", Time(*delay_ms))
+            }
+            _ => self.of_the_load(f),
         }
     }
 }
 
 impl Event {
+    fn of_the_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // The words that people look for in uWSGI's log.
+            Self::QueueFull { name, waiting, most } => {
+                write!(f, "listen queue of socket \"{name}\" full ({waiting}/{most}): see listen and somaxconn")
+            }
+            Self::Paused => write!(f, "paused: nobody accepts until it is resumed (SIGTSTP)"),
+            Self::Resumed => write!(f, "resumed"),
+            Self::Cheaper { from, to, why } => write!(f, "cheaper: {from} to {}: {why}", Count(*to, "worker")),
+            Self::Idle { after_ms } => write!(f, "idle for {}: no workers until somebody connects", Time(*after_ms)),
+            Self::Woken => write!(f, "somebody connects: workers are started"),
+            _ => self.of_a_worker(f),
+        }
+    }
+
     fn of_a_worker(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready { who, after_ms } => write!(f, "{who} ready after {}", Time(*after_ms)),
             Self::Leaving { who, why } => {
                 let why = match why {
-                    Recycle::MaxRequests => "has answered max-requests",
-                    Recycle::Signal => "was sent a signal",
-                    Recycle::Broken => "can't go on",
+                    Why::Said(Recycle::MaxRequests) => "has answered max-requests",
+                    Why::Said(Recycle::Signal) => "was sent a signal",
+                    Why::Said(Recycle::Broken) => "can't go on",
+                    Why::Age => "has lived max-worker-lifetime",
+                    Why::Asked => "is renewed",
+                    Why::Memory(option, bytes) => {
+                        return write!(f, "{who} has {} MiB ({option}): to be replaced", bytes >> 20);
+                    }
                 };
                 write!(f, "{who} {why}: to be replaced")
+            }
+            Self::Outgrown { who, option, bytes } => write!(f, "{who} has {} MiB: killed ({option})", bytes >> 20),
+            Self::HarakiriSkipped { who } => {
+                write!(f, "{who} has requests past their deadline: left alone (harakiri-queue-threshold)")
             }
             Self::Asked { who, wish: Wish::Reload } => write!(f, "{who}: the application asks for a reload"),
             Self::Asked { who, wish: Wish::Stop } => write!(f, "{who}: the application asks for a stop"),

@@ -7,15 +7,16 @@ use std::rc::Rc;
 
 use ruwsgi_contract::BUILD;
 use ruwsgi_contract::handover::Handover;
-use ruwsgi_contract::message::{Message, ToZygote};
-use ruwsgi_contract::scoreboard::Scoreboard;
-use ruwsgi_options::{Config, encode};
+use ruwsgi_contract::message::{AppInfo, Message, ToZygote};
+use ruwsgi_contract::scoreboard::{APPS, Scoreboard};
+use ruwsgi_options::{Config, Workers, encode};
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::exec::{self, Program};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::{clock, memory, process};
 
-use super::order::Settings;
+use super::order::{Harakiri, Recycling, Settings, Usage};
+use super::plan::{ALGORITHMS, Busyness, Cheaper};
 use crate::listeners::Bound;
 use crate::module::Module;
 use crate::unknown::Unknown;
@@ -23,8 +24,8 @@ use crate::{python, why};
 
 /// What the interpreter runs first.
 const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
-/// Places on the scoreboard beyond `processes`: for replacements.
-const SPARE_SEATS: u32 = 2;
+/// Places on the scoreboard beyond `processes` and `reload-surge`: for those that are not yet reaped.
+const SPARE_SEATS: u32 = 1;
 /// How long a worker may drain where nobody says otherwise is the option's default; a zygote has no requests.
 const ZYGOTE_MERCY_S: u32 = 3;
 
@@ -41,6 +42,8 @@ pub(super) struct Hosted {
     pub zygote: Option<Channel>,
     /// Somebody asked for a reload since the instance was started.
     pub reloaded: bool,
+    /// What it has loaded, by number.
+    pub apps: BTreeMap<u32, AppInfo>,
     /// What its application may still ask for.
     pub unknown: Unknown,
     /// The past of each slot.
@@ -54,9 +57,33 @@ struct Past {
     spawns: u64,
     /// What those of its workers that are gone have answered.
     requests: u64,
+    /// How often one of its workers had a request that was past its deadline.
+    harakiris: u64,
 }
 
 impl Hosted {
+    /// An application that the zygote or a worker has loaded. All of a generation have the same, and not very many.
+    pub(super) fn note_app(&mut self, app: AppInfo) {
+        if (app.number as usize) < APPS {
+            self.apps.insert(app.number, app);
+        }
+    }
+
+    /// A request of this slot is past its deadline.
+    pub(super) fn note_harakiri(&mut self, slot: u32) {
+        self.pasts.entry(slot).or_default().harakiris += 1;
+    }
+
+    /// How often that was.
+    pub(super) fn harakiris(&self, slot: u32) -> u64 {
+        self.pasts.get(&slot).map_or(0, |past| past.harakiris)
+    }
+
+    /// What the workers of a slot that are gone have answered, and how often it was filled.
+    pub(super) fn past(&self, slot: u32) -> (u64, u64) {
+        self.pasts.get(&slot).map_or((0, 0), |past| (past.requests, past.spawns))
+    }
+
     /// Makes a seat ready for a worker of `slot` that is about to be born.
     pub(super) fn seat(&mut self, slot: u32, seat: u32) {
         let past = self.pasts.entry(slot).or_default();
@@ -105,7 +132,7 @@ impl Ground {
         let env = environment(&self.env, &config);
         let interpreter = python::find(&config, &env)?;
         let failed = |error| format!("no zygote can be made: {}", why(&error));
-        let seats = processes(&config) + SPARE_SEATS;
+        let seats = processes(&config) + surge(&config) + SPARE_SEATS;
         let scoreboard = Scoreboard::create(seats as usize, config.workers.threads.max(1) as usize).map_err(failed)?;
         let handover = handover.map_or_else(|| Handover::create().map(Rc::new), Ok).map_err(failed)?;
         let directives = memory::sealed_file(&encode(&config.directives)).map_err(failed)?;
@@ -135,20 +162,11 @@ impl Ground {
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
         let zygote = Some(ours);
-        Ok((
-            pid,
-            Hosted {
-                config,
-                listeners,
-                handover,
-                scoreboard,
-                python,
-                zygote,
-                reloaded,
-                unknown: Unknown::default(),
-                pasts: BTreeMap::new(),
-            },
-        ))
+        if config.stats.stats.is_some() || config.cheaper.algorithm == "busyness" {
+            scoreboard.measure();
+        }
+        let (unknown, apps, pasts) = (Unknown::default(), BTreeMap::new(), BTreeMap::new());
+        Ok((pid, Hosted { config, listeners, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts }))
     }
 }
 
@@ -166,7 +184,75 @@ pub(super) fn settings(config: &Config) -> Settings {
         deadlines: workers.harakiri > 0,
         term_reloads: workers.die_on_term == Some(false),
         exit_on_reload: workers.exit_on_reload,
+        recycling: recycling(workers),
+        cheaper: cheaper(config),
+        cheap: config.cheaper.cheap,
+        idle_ms: u64::from(config.cheaper.idle) * 1_000,
+        die_on_idle: config.cheaper.die_on_idle,
+        surge: surge(config),
+        in_place: workers.reload_in_place,
+        drain_delay_ms: u64::from(workers.drain_delay) * 1_000,
+        load_ms: u64::from(workers.load_timeout) * 1_000,
+        harakiri: Harakiri {
+            grace_ms: u64::from(workers.harakiri_graceful_timeout) * 1_000,
+            queue: workers.harakiri_queue_threshold,
+        },
     }
+}
+
+fn surge(config: &Config) -> u32 {
+    config.workers.reload_surge.clamp(1, processes(config))
+}
+
+fn recycling(workers: &Workers) -> Recycling {
+    let bytes = |mib: u64| mib.saturating_mul(1 << 20);
+    let soft = Usage {
+        addresses: bytes(workers.reload_on_as),
+        resident: bytes(workers.reload_on_rss),
+        unshared: bytes(workers.reload_on_uss),
+        proportional: bytes(workers.reload_on_pss),
+    };
+    let hard = Usage {
+        addresses: bytes(workers.evil_reload_on_as),
+        resident: bytes(workers.evil_reload_on_rss),
+        unshared: bytes(workers.evil_reload_on_uss),
+        proportional: bytes(workers.evil_reload_on_pss),
+    };
+    let limited = [soft, hard].iter().any(|limit| *limit != Usage::default());
+    Recycling {
+        min_age_ms: u64::from(workers.min_worker_lifetime) * 1_000,
+        age_ms: u64::from(workers.max_worker_lifetime) * 1_000,
+        age_step_ms: u64::from(workers.max_worker_lifetime_delta) * 1_000,
+        soft,
+        hard,
+        look_ms: if limited { u64::from(workers.mem_collector_freq) * 1_000 } else { 0 },
+    }
+}
+
+fn cheaper(config: &Config) -> Option<Cheaper> {
+    let said = &config.cheaper;
+    // uWSGI refuses more than `processes`, and takes all of them as no order at all.
+    let least = Some(said.cheaper).filter(|least| (1..processes(config)).contains(least))?;
+    Some(Cheaper {
+        least,
+        initial: said.initial.clamp(least, processes(config)),
+        step: said.step,
+        overload: said.overload,
+        idle_s: said.idle_after,
+        soft_bytes: said.rss_limit_soft,
+        hard_bytes: said.rss_limit_hard,
+        algorithm: ALGORITHMS.iter().position(|(name, _)| *name == said.algorithm).unwrap_or(0),
+        busyness: Busyness {
+            most: said.busyness_max,
+            least: said.busyness_min,
+            multiplier: said.busyness_multiplier,
+            penalty: said.busyness_penalty,
+            backlog_alert: said.busyness_backlog_alert,
+            backlog_multiplier: said.busyness_backlog_multiplier,
+            backlog_step: said.busyness_backlog_step,
+            backlog_nonzero: said.busyness_backlog_nonzero,
+        },
+    })
 }
 
 /// How many locks the applications share: one that is always there, and those that `locks` adds, as in uWSGI.

@@ -1,11 +1,20 @@
 //! The master: plans and supervises. [`plan`] decides, without touching anything; [`run`] does what it decided.
 
+mod chores;
+mod desk;
 mod event;
+mod fifo;
+mod harakiri;
+mod health;
 mod host;
 mod order;
 mod plan;
+mod queues;
 mod reload;
+mod rounds;
 mod run;
+mod stats;
+mod survey;
 mod touch;
 
 pub(crate) use run::{First, Master};

@@ -6,6 +6,7 @@ use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
 use super::event::Event;
+use super::plan::Cheaper;
 
 /// What happened.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub(crate) enum Input {
         /// The interpreter that was executed.
         python: String,
         /// What its configuration says.
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// No zygote could be started.
     NotBegun {
@@ -65,12 +66,34 @@ pub(crate) enum Input {
         /// Whose channel.
         worker: u64,
     },
+    /// Somebody asks for something through the FIFO, or by a file that has changed.
+    Command {
+        /// What.
+        command: Command,
+        /// Requests inside the application at this moment.
+        in_flight: usize,
+    },
+    /// What the workers have been doing.
+    Load(Load),
+    /// What memory a worker has.
+    Memory {
+        /// The worker.
+        worker: u64,
+        /// So much.
+        usage: Usage,
+    },
+    /// Somebody connects while no worker accepts.
+    Knock,
     /// Requests of a worker are past their deadline.
     Overdue {
         /// The worker.
         worker: u64,
         /// Core and request.
         requests: Vec<(usize, Activity)>,
+        /// Its requests that are not.
+        others: usize,
+        /// Connections that wait to be accepted.
+        waiting: u32,
     },
     /// A child is dead and reaped.
     Exited {
@@ -97,6 +120,87 @@ pub(crate) enum Signal {
     Int,
     /// Stop now.
     Quit,
+    /// Pause, or resume.
+    Tstp,
+}
+
+/// What an operator may ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// As [`Signal::Hup`] does.
+    Reload,
+    /// The same, and the former workers are killed.
+    ReloadBrutally,
+    /// Another worker of the same generation in the place of each, one by one.
+    RenewWorkers,
+    /// The same, and those that run are killed first.
+    RenewWorkersBrutally,
+    /// Stop with mercy.
+    Stop,
+    /// Stop now.
+    StopNow,
+    /// Pause, or resume.
+    Pause,
+    /// One worker more.
+    More,
+    /// One worker fewer.
+    Fewer,
+    /// No worker until somebody connects.
+    Cheap,
+}
+
+/// What the workers have been doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Load {
+    /// Those of the current generation that are up, by slot.
+    pub workers: std::collections::BTreeMap<u32, Work>,
+    /// Connections that wait to be accepted.
+    pub backlog: u32,
+}
+
+/// What a worker has been doing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Work {
+    /// All of its cores have a request.
+    pub busy: bool,
+    /// No core has one.
+    pub idle: bool,
+    /// Requests that it has answered since its birth.
+    pub requests: u64,
+    /// The time inside them, in microseconds.
+    pub running_us: u64,
+    /// Its resident memory, in bytes.
+    pub resident: u64,
+}
+
+/// Memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Of its addresses.
+    pub addresses: u64,
+    /// What is resident.
+    pub resident: u64,
+    /// Its own alone.
+    pub unshared: u64,
+    /// Its own, and its part of what is shared.
+    pub proportional: u64,
+}
+
+/// When workers are replaced although they work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Recycling {
+    /// Not before this age.
+    pub min_age_ms: u64,
+    /// At this age; 0: never.
+    pub age_ms: u64,
+    /// And so much later for each slot behind the first one.
+    pub age_step_ms: u64,
+    /// Above this memory; 0: never.
+    pub soft: Usage,
+    /// Above this memory they are killed; 0: never.
+    pub hard: Usage,
+    /// How often memory is looked at; 0: nobody asks.
+    pub look_ms: u64,
 }
 
 /// The part of a configuration that the plan goes by.
@@ -114,6 +218,35 @@ pub(crate) struct Settings {
     pub term_reloads: bool,
     /// `exit-on-reload`.
     pub exit_on_reload: bool,
+    /// When workers are replaced although they work.
+    pub recycling: Recycling,
+    /// Workers come and go with the load.
+    pub cheaper: Option<Cheaper>,
+    /// No worker until somebody connects.
+    pub cheap: bool,
+    /// Nobody has asked for anything for so long: back to `cheap`, or the end; 0: never.
+    pub idle_ms: u64,
+    /// The end, in that case.
+    pub die_on_idle: bool,
+    /// So many workers above `processes` may live while some are replaced.
+    pub surge: u32,
+    /// The former workers end before new ones begin.
+    pub in_place: bool,
+    /// How long after an order to stop requests are still taken.
+    pub drain_delay_ms: u64,
+    /// How long loading an application may take; 0: any time.
+    pub load_ms: u64,
+    /// What somebody who kills for a deadline waits for.
+    pub harakiri: Harakiri,
+}
+
+/// How a request past its deadline ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Harakiri {
+    /// How long its worker may still take; 0: a second, for its last words.
+    pub grace_ms: u64,
+    /// Only where at least so many connections wait.
+    pub queue: u32,
 }
 
 /// From what a generation begins.
@@ -159,6 +292,18 @@ pub(crate) enum Order {
         mercy_ms: u32,
         /// Nobody accepts after it.
         last: bool,
+    },
+    /// Have a worker take no new connections, or take them again.
+    Pause {
+        /// The worker.
+        worker: u64,
+        /// Not again.
+        on: bool,
+    },
+    /// Have a worker tell where its requests past their deadline are, and their clients that they get no answer.
+    Expire {
+        /// The worker.
+        worker: u64,
     },
     /// SIGKILL, if this is a child of ours.
     Kill {

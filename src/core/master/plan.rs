@@ -8,27 +8,31 @@
 //! * A *seat* is a worker's place on the scoreboard of its generation.
 
 mod backoff;
+mod cheaper;
 mod generation;
+mod recycle;
 mod roll;
 #[cfg(test)]
 mod simulation;
+mod slots;
 mod stop;
 mod storm;
 mod worker;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ruwsgi_contract::message::{FromWorker, FromZygote, Wish};
-use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
 use self::backoff::{Backoff, EARLY_MS};
+pub(crate) use self::cheaper::{ALGORITHMS, Busyness, Cheaper};
 use self::generation::{Generation, Zygote};
 use self::stop::Stop;
 use self::storm::Storm;
 use self::worker::{KILL_AGAIN_MS, State, Worker};
-use super::event::{Event, Next};
-use super::order::{How, Input, Order, Settings, Signal};
+use super::event::{Event, Next, Why};
+use super::health::Health;
+use super::order::{Command, How, Input, Order, Settings, Signal};
 
 /// How many early deaths in a row a slot has for nothing. A zygote has none: loading is dear.
 const FREE_DEATHS: u32 = 2;
@@ -50,6 +54,19 @@ pub(crate) struct Plan {
     storm: Storm,
     renewal: Backoff,
     stop: Option<Stop>,
+    /// The stop begins then, and so many requests were in flight when it was ordered.
+    closing: Option<(u64, usize)>,
+    /// Nobody accepts.
+    paused: bool,
+    /// Slots that have no worker.
+    off: BTreeSet<u32>,
+    /// No slot has one, until somebody connects.
+    cheap: bool,
+    /// What the load asks for, and which row of the algorithms that is.
+    algorithm: Option<(usize, Box<dyn cheaper::Algorithm>)>,
+    /// What the workers had answered when somebody last asked for something, and when that was.
+    answered: u64,
+    idle_since_ms: u64,
     /// TERM has been explained.
     hinted: bool,
     over: bool,
@@ -75,6 +92,13 @@ impl Plan {
             storm: Storm::default(),
             renewal: Backoff::default(),
             stop: None,
+            closing: None,
+            paused: false,
+            off: BTreeSet::new(),
+            cheap: false,
+            algorithm: None,
+            answered: 0,
+            idle_since_ms: 0,
             hinted: false,
             over: false,
             orphans: 0,
@@ -93,14 +117,18 @@ impl Plan {
             Input::Tick => {}
             Input::Signal { signal, in_flight } => self.signal(signal, in_flight),
             Input::Began { generation, zygote, python, settings } => {
-                self.began(generation, zygote, python, settings);
+                self.began(generation, zygote, python, *settings);
             }
             Input::NotBegun { generation, reason } => self.not_begun(generation, reason),
             Input::Zygote { generation, said } => self.zygote_said(generation, said),
             Input::ZygoteClosed { generation } => self.end_zygote(generation),
             Input::Worker { worker, sender, said } => self.worker_said(worker, sender, said),
             Input::WorkerClosed { worker } => self.worker_closed(worker),
-            Input::Overdue { worker, requests } => self.overdue(worker, requests),
+            Input::Overdue { worker, requests, others, waiting } => self.overdue(worker, requests, others, waiting),
+            Input::Command { command, in_flight } => self.command(command, in_flight),
+            Input::Load(load) => self.loaded(&load),
+            Input::Memory { worker, usage } => self.measured(worker, usage),
+            Input::Knock => self.knocked(),
             Input::Exited { pid, end } => self.exited(pid, end),
             Input::NoChild { pid } => self.no_child(pid),
         }
@@ -122,6 +150,42 @@ impl Plan {
     pub(crate) fn watches(&self) -> bool {
         let has_deadlines = |worker: &Worker| worker.deadlines || self.settings_of(worker.generation).deadlines;
         self.workers.values().any(|worker| worker.up_ms.is_some() && has_deadlines(worker))
+    }
+
+    /// How the instance is for those who send requests.
+    pub(crate) fn health(&self) -> Health {
+        match () {
+            () if self.stop.is_some() || self.closing.is_some() => Health::Stopping,
+            () if self.paused => Health::Paused,
+            () if self.is_cheap() => Health::Ready,
+            () if self.workers.values().any(|worker| worker.state == State::Up) => Health::Ready,
+            () => Health::Starting,
+        }
+    }
+
+    /// Nobody accepts.
+    pub(crate) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    /// This worker accepts.
+    pub(crate) fn is_up(&self, worker: u64) -> bool {
+        self.workers.get(&worker).is_some_and(|worker| worker.state == State::Up)
+    }
+
+    /// The pid of a worker that accepts.
+    pub(crate) fn pid_of(&self, worker: u64) -> Option<i32> {
+        self.workers.get(&worker).filter(|worker| worker.state == State::Up)?.pid
+    }
+
+    /// The pid of a worker, whatever it does.
+    pub(crate) fn process_of(&self, worker: u64) -> Option<i32> {
+        self.workers.get(&worker)?.pid
+    }
+
+    /// The generation that serves, or the first one while it loads.
+    pub(crate) fn generation(&self) -> Option<u32> {
+        self.current.or(self.candidate)
     }
 
     /// The settings that signals go by.
@@ -166,6 +230,8 @@ impl Plan {
         generation.zygote = Zygote::Loading { pid };
         if self.candidate != Some(id) {
             self.kill_zygote(id);
+        } else if self.current.is_none() {
+            self.fit_slots(id);
         }
     }
 
@@ -179,6 +245,10 @@ impl Plan {
     /// The first worker of the candidate is up: it is the current generation now, and replaces the former one.
     fn accept(&mut self, id: u32) {
         let reload = self.current.is_some();
+        if reload {
+            self.fit_slots(id);
+        }
+        self.idle_since_ms = self.now;
         self.current = Some(id);
         self.candidate = None;
         self.slots.clear();
@@ -237,8 +307,8 @@ impl Plan {
                 generation.zygote = Zygote::Ready { pid, since_ms: now };
                 self.tell(Event::Loaded { pid, load_ms, python });
             }
-            // For those who tell what nobody knows.
-            FromZygote::Asked(_) => {}
+            // For statistics, and for those who tell what nobody knows.
+            FromZygote::App(_) | FromZygote::Asked(_) => {}
             FromZygote::Refused(reason) => self.candidate_failed(id, 1, reason),
             FromZygote::Failed { code, reason } => self.candidate_failed(id, code, reason),
         }
@@ -315,7 +385,7 @@ impl Plan {
             return self.kill_worker(id);
         }
         match said {
-            FromWorker::Born { .. } => {}
+            FromWorker::Born { .. } | FromWorker::App(_) => {}
             FromWorker::Up if worker.state == State::Starting => {
                 worker.state = State::Up;
                 worker.up_ms = Some(now);
@@ -326,12 +396,7 @@ impl Plan {
                 }
             }
             FromWorker::Up => {}
-            FromWorker::Recycle(why) => {
-                if worker.leaving.replace(why).is_none() && worker.stays() {
-                    let who = worker.who();
-                    self.tell(Event::Leaving { who, why });
-                }
-            }
+            FromWorker::Recycle(why) => self.leave(id, Why::Said(why)),
             FromWorker::Asks(wish) => {
                 let who = worker.who();
                 let signal = match wish {
@@ -367,17 +432,6 @@ impl Plan {
             self.next(slot, true, true);
         }
         self.kill_worker(id);
-    }
-
-    fn overdue(&mut self, id: u64, requests: Vec<(usize, Activity)>) {
-        let Some(worker) = self.workers.get(&id) else { return };
-        if worker.pid.is_some() && !matches!(worker.state, State::Killed { .. }) {
-            let (who, now_ms) = (worker.who(), self.now);
-            for (core, activity) in requests {
-                self.tell(Event::Harakiri { who, core, activity, now_ms });
-            }
-            self.kill_worker(id);
-        }
     }
 
     fn kill_worker(&mut self, id: u64) {
@@ -473,13 +527,32 @@ impl Plan {
         match signal {
             Signal::Quit => self.stop_now(),
             Signal::Hup if self.stop.is_some() => {}
-            Signal::Term | Signal::Int if self.stop.is_some() => self.stop_now(),
+            Signal::Term | Signal::Int if self.stop.is_some() || self.closing.is_some() => self.stop_now(),
             Signal::Hup if settings.exit_on_reload => self.stop_gracefully(in_flight, false),
             Signal::Hup => self.ask_reload(false),
             Signal::Term if settings.term_reloads && settings.exit_on_reload => self.stop_now(),
             Signal::Term if settings.term_reloads => self.ask_reload(true),
-            Signal::Term => self.stop_gracefully(in_flight, true),
-            Signal::Int => self.stop_gracefully(in_flight, false),
+            Signal::Term => self.close(in_flight, true),
+            Signal::Int => self.close(in_flight, false),
+            Signal::Tstp if self.stop.is_some() => {}
+            Signal::Tstp => self.toggle_pause(),
+        }
+    }
+
+    fn command(&mut self, command: Command, in_flight: usize) {
+        match command {
+            Command::StopNow => self.stop_now(),
+            _ if self.stop.is_some() => {}
+            Command::Stop => self.close(in_flight, false),
+            Command::Reload => self.signal(Signal::Hup, in_flight),
+            Command::ReloadBrutally if self.settings().exit_on_reload => self.stop_now(),
+            Command::ReloadBrutally => self.ask_reload(true),
+            Command::RenewWorkers => self.renew_workers(false),
+            Command::RenewWorkersBrutally => self.renew_workers(true),
+            Command::Pause => self.toggle_pause(),
+            Command::More => self.more(1, "asked for".to_owned()),
+            Command::Fewer => self.fewer_by_hand(),
+            Command::Cheap => self.go_cheap(),
         }
     }
 

@@ -16,11 +16,15 @@ use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, reap};
 
+use super::desk::Desk;
 use super::event::{Event, Level};
+use super::fifo::Fifos;
 use super::host::{Ground, Hosted, locks, settings};
 use super::order::{How, Input, Order, Signal};
 use super::plan::Plan;
+use super::queues::Queues;
 use super::reload::{Read, reload};
+use super::rounds::Rounds;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
@@ -28,8 +32,11 @@ use crate::listeners::Bound;
 use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
-use crate::start::{Failure, show_name};
+use crate::start::{Failure, pidfile, show_name};
 use crate::unknown::Unknown;
+
+/// What a listener that the master watches says.
+const KNOCK: Token = Token(1);
 
 /// What a start has made.
 pub(crate) struct First {
@@ -37,7 +44,7 @@ pub(crate) struct First {
     pub config: Config,
     pub listeners: Vec<Rc<Bound>>,
     pub module: Module,
-    pub pidfile: Option<Pidfile>,
+    pub pidfiles: Vec<Pidfile>,
     pub signals: Signals,
     pub outlet: Outlet,
     pub audience: Audience,
@@ -46,35 +53,45 @@ pub(crate) struct First {
 
 /// The master.
 pub(crate) struct Master {
-    plan: Plan,
-    poll: Poll,
+    pub(super) plan: Plan,
+    pub(super) poll: Poll,
     signals: Signals,
-    source: Source,
-    ground: Ground,
+    pub(super) source: Source,
+    pub(super) ground: Ground,
     /// What the first generation begins with; later ones begin with what a reload reads.
     first: (Rc<Config>, Vec<Rc<Bound>>),
-    generations: BTreeMap<u32, Hosted>,
-    workers: BTreeMap<u64, Line>,
-    pidfile: Option<Pidfile>,
-    outlet: Outlet,
+    pub(super) generations: BTreeMap<u32, Hosted>,
+    pub(super) workers: BTreeMap<u64, Line>,
+    pub(super) pidfiles: Vec<Pidfile>,
+    pub(super) outlet: Outlet,
     /// Whoever waits for the start.
     audience: Audience,
-    touches: Touches,
+    pub(super) touches: Touches,
     /// For the generation that begins next.
     unknown: Unknown,
+    pub(super) desk: Desk,
+    pub(super) fifos: Fifos,
+    pub(super) queues: Queues,
+    pub(super) rounds: Rounds,
+    /// The listeners that are watched, because no worker does.
+    knocking: Vec<Rc<Bound>>,
+    /// Somebody connects there.
+    knocked: bool,
+    /// Whoever waits for the start was told.
+    welcomed: bool,
     over: Option<(u8, Option<String>)>,
 }
 
 /// What the master holds of a worker.
-struct Line {
-    generation: u32,
-    slot: u32,
-    seat: u32,
+pub(super) struct Line {
+    pub(super) generation: u32,
+    pub(super) slot: u32,
+    pub(super) seat: u32,
     /// It accepts connections.
     up: bool,
     draining: bool,
     /// `None`: the worker holds its end no longer.
-    channel: Option<Channel>,
+    pub(super) channel: Option<Channel>,
 }
 
 impl Master {
@@ -87,7 +104,11 @@ impl Master {
         let log = first.outlet.descriptor()?;
         let ground = Ground { env: first.source.env.clone(), module: first.module, log, locks };
         let mut touches = Touches::default();
-        touches.renew(&first.config.workers.touch_reload);
+        touches.renew(&first.config);
+        let mut desk = Desk::default();
+        desk.renew(&poll, &first.config)?;
+        let mut fifos = Fifos::default();
+        fifos.renew(&poll, &first.config.control.master_fifo)?;
         Ok(Self {
             plan: Plan::new(settings(&first.config)),
             poll,
@@ -97,10 +118,17 @@ impl Master {
             first: (Rc::new(first.config), first.listeners),
             generations: BTreeMap::new(),
             workers: BTreeMap::new(),
-            pidfile: first.pidfile,
+            pidfiles: first.pidfiles,
             outlet: first.outlet,
             audience: first.audience,
             touches,
+            desk,
+            fifos,
+            queues: Queues::default(),
+            rounds: Rounds::default(),
+            knocking: Vec::new(),
+            knocked: false,
+            welcomed: false,
             unknown: first.unknown,
             over: None,
         })
@@ -113,13 +141,16 @@ impl Master {
         while self.over.is_none() {
             let now = clock::coarse_ms();
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
-            let wake = self.plan.wake_ms().into_iter().chain(self.touches.wake_ms()).min();
+            let wake = self.plan.wake_ms().into_iter().chain(self.rounds_wake_ms()).min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!("epoll: {error}");
                 }
-                _ => self.wake(),
+                _ => {
+                    self.knocked = events.iter().any(|event| event.token() == KNOCK);
+                    self.wake();
+                }
             }
         }
         if self.plan.orphans() > 0 {
@@ -150,14 +181,38 @@ impl Master {
                 _ => break,
             }
         }
-        if self.plan.watches() {
-            self.look_for_overdue();
-        }
-        if self.touches.look(clock::coarse_ms()) {
-            let in_flight = self.in_flight();
-            self.feed(Input::Signal { signal: Signal::Hup, in_flight });
+        self.make_rounds();
+        if std::mem::take(&mut self.knocked) {
+            self.feed(Input::Knock);
         }
         self.feed(Input::Tick);
+        self.listen_for_knocks();
+        self.attend_desk();
+    }
+
+    /// Watches the listeners while no worker does.
+    fn listen_for_knocks(&mut self) {
+        if self.plan.is_cheap() != self.knocking.is_empty() {
+            return;
+        }
+        for bound in std::mem::take(&mut self.knocking) {
+            let _ = self.poll.registry().deregister(&mut SourceFd(&bound.as_fd().as_raw_fd()));
+        }
+        let hosted = self.plan.generation().filter(|_| self.plan.is_cheap()).and_then(|id| self.generations.get(&id));
+        for bound in hosted.map_or(&[][..], |hosted| &hosted.listeners) {
+            let number = bound.as_fd().as_raw_fd();
+            match self.poll.registry().register(&mut SourceFd(&number), KNOCK, Interest::READABLE) {
+                Ok(()) => self.knocking.push(bound.clone()),
+                Err(error) => tracing::error!("epoll: {error}"),
+            }
+        }
+    }
+
+    /// Last, so that who asks is told what came of everything else.
+    fn attend_desk(&mut self) {
+        let mut desk = std::mem::take(&mut self.desk);
+        desk.look(&self.poll, clock::coarse_ms(), |question| self.answer(question));
+        self.desk = desk;
     }
 
     fn take_signals(&mut self) {
@@ -167,27 +222,16 @@ impl Master {
                 2 => Signal::Int,
                 3 => Signal::Quit,
                 15 => Signal::Term,
+                20 => Signal::Tstp,
+                10 => {
+                    self.say_stats();
+                    continue;
+                }
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
                 _ => continue,
             };
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
-        }
-    }
-
-    fn in_flight(&self) -> usize {
-        let seat = |line: &Line| Some(self.generations.get(&line.generation)?.scoreboard.seat(line.seat as usize));
-        self.workers.values().filter_map(seat).map(|seat| seat.in_flight()).sum()
-    }
-
-    fn look_for_overdue(&mut self) {
-        let now = clock::coarse_ms();
-        let overdue = |(worker, line): (&u64, &Line)| {
-            let requests = self.generations.get(&line.generation)?.scoreboard.seat(line.seat as usize).overdue(now);
-            (!requests.is_empty()).then_some(Input::Overdue { worker: *worker, requests })
-        };
-        for input in self.workers.iter().filter_map(overdue).collect::<Vec<_>>() {
-            self.feed(input);
         }
     }
 
@@ -213,6 +257,7 @@ impl Master {
                     return Some(Input::ZygoteClosed { generation });
                 }
                 Some(message) => match FromZygote::decode(&message.bytes) {
+                    Some(FromZygote::App(app)) => hosted.note_app(app),
                     Some(FromZygote::Asked(names)) => hosted.unknown.tell(&names),
                     Some(said) => {
                         hosted.unknown.tell("");
@@ -230,6 +275,10 @@ impl Master {
             match receive(&self.poll, &mut line.channel)? {
                 None => return Some(Input::WorkerClosed { worker }),
                 Some(message) => match (FromWorker::decode(&message.bytes), message.pid) {
+                    (Some(FromWorker::App(app)), Some(_)) => {
+                        let hosted = self.generations.get_mut(&line.generation);
+                        hosted.into_iter().for_each(|hosted| hosted.note_app(app.clone()));
+                    }
                     (Some(said), Some(sender)) => {
                         line.up |= said == FromWorker::Up;
                         return Some(Input::Worker { worker, sender, said });
@@ -241,7 +290,7 @@ impl Master {
     }
 
     /// Tells the plan, does what it orders, tells it what came of it.
-    fn feed(&mut self, input: Input) {
+    pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             for order in self.plan.decide(input, clock::coarse_ms()) {
@@ -250,14 +299,23 @@ impl Master {
         }
     }
 
-    fn perform(&mut self, order: Order) -> Option<Input> {
+    pub(super) fn perform(&mut self, order: Order) -> Option<Input> {
         match order {
             Order::Begin { generation, how } => Some(self.begin(generation, how)),
             Order::Spawn { generation, worker, slot, seat } => self.spawn(generation, worker, slot, seat),
             Order::Drain { worker, mercy_ms, last } => {
                 let heirs = !last && self.has_heirs(worker);
                 let last = last || self.is_last_to_accept(worker);
+                self.workers.get_mut(&worker).into_iter().for_each(|line| line.draining = true);
                 self.tell_worker(worker, ToWorker::Drain { mercy_ms, last, heirs });
+                None
+            }
+            Order::Pause { worker, on } => {
+                self.tell_worker(worker, if on { ToWorker::Pause } else { ToWorker::Resume });
+                None
+            }
+            Order::Expire { worker } => {
+                self.expire(worker);
                 None
             }
             Order::Raise { signal } => Some(Input::Signal { signal, in_flight: self.in_flight() }),
@@ -294,7 +352,7 @@ impl Master {
 
     fn begin(&mut self, generation: u32, how: How) -> Input {
         let begun = self.ground_for(how).and_then(|(config, listeners)| {
-            let settings = settings(&config);
+            let settings = Box::new(settings(&config));
             let reloaded = match how {
                 How::Start => false,
                 How::Reload => true,
@@ -316,6 +374,7 @@ impl Master {
                     tracing::error!("epoll: {error}");
                 }
                 let python = hosted.python.clone();
+                hosted.scoreboard.set_paused(self.plan.is_paused());
                 self.generations.insert(generation, hosted);
                 Input::Began { generation, zygote, python, settings }
             }
@@ -338,7 +397,9 @@ impl Master {
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
-                self.touches.renew(&config.workers.touch_reload);
+                self.desk.renew(&self.poll, &config)?;
+                self.fifos.renew(&self.poll, &config.control.master_fifo)?;
+                self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
             }
@@ -371,10 +432,8 @@ impl Master {
         Ok(ours)
     }
 
-    fn tell_worker(&mut self, worker: u64, message: ToWorker) {
-        let Some(line) = self.workers.get_mut(&worker) else { return };
-        line.draining = true;
-        if let Some(channel) = &line.channel {
+    pub(super) fn tell_worker(&mut self, worker: u64, message: ToWorker) {
+        if let Some(channel) = self.workers.get(&worker).and_then(|line| line.channel.as_ref()) {
             // It may be dead already, which its closed channel tells.
             let _ = channel.send(&message.encode(), &[]);
         }
@@ -407,13 +466,33 @@ impl Master {
         }
         match event {
             // The start went well.
-            Event::Ready { .. } => {
-                self.pidfile.iter_mut().for_each(Pidfile::keep);
-                self.audience.dismiss();
+            Event::Ready { .. } => self.welcome(),
+            // For who begins to accept later.
+            Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
+            Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
+            Event::Complete { generation, .. } => {
+                // `cheap`: no worker was ready before.
+                self.welcome();
+                self.settle_in(*generation);
             }
-            Event::Complete { generation, .. } => self.settle_in(*generation),
             _ => {}
         }
+    }
+
+    /// The start went well: whoever waits for it is told, and the pidfiles are ours.
+    fn welcome(&mut self) {
+        let config = &self.first.0;
+        let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
+        if !std::mem::replace(&mut self.welcomed, true) {
+            for (option, path) in safe {
+                match pidfile(config, option, path.as_deref()) {
+                    Ok(written) => self.pidfiles.extend(written),
+                    Err(reason) => tracing::error!("{reason}"),
+                }
+            }
+        }
+        self.pidfiles.iter_mut().for_each(Pidfile::keep);
+        self.audience.dismiss();
     }
 
     /// A generation is complete: what was only held for the case that the start fails is let go.

@@ -1,4 +1,4 @@
-//! The files of `touch-reload`: one that changes, comes or goes asks for a reload.
+//! Files that are looked at: one that changes, comes or goes asks for something.
 //!
 //! uWSGI looks once a second whether the time of a file, in whole seconds, has become greater. Here any other time, size
 //! or file will do, so that two changes within a second are two.
@@ -7,30 +7,78 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use ruwsgi_options::Config;
+
+use super::fifo::Letter;
+use super::order::Command;
+
 /// How often the files are looked at, in milliseconds.
 const PERIOD_MS: u64 = 1_000;
+
+/// What a file asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Wish {
+    /// What a letter of the FIFO does.
+    Letter(Letter),
+    /// This command of the shell.
+    Run(String),
+}
+
+/// A file that is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Touch {
+    option: &'static str,
+    path: PathBuf,
+    wish: Wish,
+}
 
 /// The files that are looked at.
 #[derive(Debug, Default)]
 pub(super) struct Touches {
-    files: Vec<(PathBuf, Option<Stamp>)>,
+    files: Vec<(Touch, Option<Stamp>)>,
     next_ms: u64,
 }
 
 /// By what a change is known: the time of change in seconds and nanoseconds, the size, the file.
 type Stamp = (i64, i64, u64, u64);
 
+fn touches(config: &Config) -> Vec<Touch> {
+    let (workers, logging) = (&config.workers, &config.logging);
+    let command = |command| Wish::Letter(Letter::Command(command));
+    let lists = [
+        ("touch-reload", &workers.touch_reload, command(Command::Reload)),
+        ("touch-workers-reload", &workers.touch_workers_reload, command(Command::RenewWorkers)),
+        ("fs-reload", &workers.fs_reload, command(Command::Reload)),
+        ("fs-brutal-reload", &workers.fs_brutal_reload, command(Command::ReloadBrutally)),
+        ("touch-logreopen", &logging.touch_logreopen, Wish::Letter(Letter::LogReopen)),
+        ("touch-logrotate", &logging.touch_logrotate, Wish::Letter(Letter::LogRotate)),
+    ];
+    let of_list = |(option, paths, wish): (_, &Vec<String>, Wish)| -> Vec<Touch> {
+        paths.iter().map(|path| Touch { option, path: path.into(), wish: wish.clone() }).collect()
+    };
+    let run = |(path, text): &(String, String)| Touch {
+        option: "touch-exec",
+        path: path.into(),
+        wish: Wish::Run(text.clone()),
+    };
+    lists.into_iter().flat_map(of_list).chain(workers.touch_exec.iter().map(run)).collect()
+}
+
 impl Touches {
-    /// Looks at these from now on; of those that it looks at already, it knows what was.
-    pub(super) fn renew(&mut self, paths: &[String]) {
+    /// Looks at what these options name from now on; of what it looks at already, it knows what was.
+    pub(super) fn renew(&mut self, config: &Config) {
+        self.look_at(touches(config));
+    }
+
+    fn look_at(&mut self, touches: Vec<Touch>) {
         let former = std::mem::take(&mut self.files);
-        for path in paths.iter().map(PathBuf::from) {
-            let known = former.iter().find(|(other, _)| *other == path);
-            let stamp = known.map_or_else(|| stamp(&path), |(_, stamp)| *stamp);
+        for touch in touches {
+            let known = former.iter().find(|(other, _)| *other == touch);
+            let stamp = known.map_or_else(|| stamp(&touch.path), |(_, stamp)| *stamp);
             if known.is_none() && stamp.is_none() {
-                tracing::info!("touch-reload: {} is not there: its creation reloads", path.display());
+                tracing::info!("{}: {} is not there: its creation counts", touch.option, touch.path.display());
             }
-            self.files.push((path, stamp));
+            self.files.push((touch, stamp));
         }
     }
 
@@ -39,14 +87,14 @@ impl Touches {
         (!self.files.is_empty()).then_some(self.next_ms)
     }
 
-    /// Looks, if it is time; whether something has changed.
-    pub(super) fn look(&mut self, now_ms: u64) -> bool {
+    /// Looks, if it is time; what is asked for, each thing once.
+    pub(super) fn look(&mut self, now_ms: u64) -> Vec<Wish> {
         if self.files.is_empty() || now_ms < self.next_ms {
-            return false;
+            return Vec::new();
         }
         self.next_ms = now_ms + PERIOD_MS;
-        let mut changed = false;
-        for (path, seen) in &mut self.files {
+        let mut wishes: Vec<Wish> = Vec::new();
+        for (Touch { option, path, wish }, seen) in &mut self.files {
             let now = stamp(path);
             if now == *seen {
                 continue;
@@ -56,11 +104,13 @@ impl Touches {
                 (_, None) => "is gone",
                 _ => "has changed",
             };
-            tracing::info!("touch-reload: {} {what}", path.display());
+            tracing::info!("{option}: {} {what}", path.display());
             *seen = now;
-            changed = true;
+            if !wishes.contains(wish) {
+                wishes.push(wish.clone());
+            }
         }
-        changed
+        wishes
     }
 }
 
@@ -75,18 +125,22 @@ mod tests {
     use std::fs::File;
     use std::time::{Duration, SystemTime};
 
+    fn reload(path: &Path) -> Vec<Touch> {
+        let wish = Wish::Letter(Letter::Command(Command::Reload));
+        vec![Touch { option: "touch-reload", path: path.to_owned(), wish }]
+    }
+
     #[test]
     fn a_change_is_a_time_a_size_a_coming_or_a_going() {
         let path = std::env::temp_dir().join(format!("ruwsgi-touch-{}", std::process::id()));
         let _ = std::fs::remove_file(&path);
-        let paths = [path.to_str().unwrap().to_owned()];
         let mut touches = Touches::default();
         assert_eq!(touches.wake_ms(), None);
-        touches.renew(&paths);
+        touches.look_at(reload(&path));
         let mut now_ms = 0;
         let mut look = |touches: &mut Touches| {
             now_ms = touches.wake_ms().unwrap();
-            touches.look(now_ms)
+            !touches.look(now_ms).is_empty()
         };
         assert!(!look(&mut touches));
         std::fs::write(&path, "").unwrap();
@@ -96,18 +150,18 @@ mod tests {
         let early = SystemTime::UNIX_EPOCH + Duration::from_millis(1_001_001);
         File::options().write(true).open(&path).unwrap().set_modified(early).unwrap();
         assert!(look(&mut touches) && !look(&mut touches));
-        touches.renew(&paths);
+        touches.look_at(reload(&path));
         std::fs::remove_file(&path).unwrap();
-        touches.renew(&paths);
+        touches.look_at(reload(&path));
         assert!(look(&mut touches) && !look(&mut touches));
-        touches.renew(&[]);
+        touches.look_at(Vec::new());
         assert_eq!(touches.wake_ms(), None);
     }
 
     #[test]
     fn nobody_looks_more_often_than_once_a_second() {
         let mut touches = Touches::default();
-        touches.renew(&["/nonexistent/touch".to_owned()]);
+        touches.look_at(reload(Path::new("/nonexistent/touch")));
         touches.look(5_000);
         assert_eq!(touches.wake_ms(), Some(6_000));
     }

@@ -53,6 +53,5 @@ pub const TOPICS: &[Topic] = &[
          subscription-clear-on-shutdown subscription-mountpoint= subscription-mountpoints= \
          subscription-tolerance-inactive=",
     ),
-    degrades("no pipe takes commands: use signals", "master-fifo="),
     degrades("nobody is notified", "notify-socket="),
 ];

@@ -5,7 +5,7 @@
 use super::{Topic, degrades, exposes, harmless};
 
 pub const TOPICS: &[Topic] = &[
-    exposes("nothing listens at this address", "stats= stats-server= snmp?"),
+    exposes("nothing listens at this address", "snmp?"),
     exposes("the statistics are not protected", "snmp-community="),
     degrades(
         "the log goes to standard error",
@@ -25,7 +25,6 @@ pub const TOPICS: &[Topic] = &[
         "with disable-logging such requests are not logged, otherwise all are",
         "log-sendfile= log-ioerror= notfound-log",
     ),
-    degrades("lines do not show memory", "memory-report,m"),
     degrades(
         "nobody is alarmed",
         "\
@@ -36,8 +35,8 @@ pub const TOPICS: &[Topic] = &[
     degrades(
         "there are no statistics to serve or send",
         "\
-         stats-http stats-minified stats-min stats-push= stats-pusher-default-freq= stats-pushers-default-freq= \
-         stats-no-cores stats-no-metrics carbon= carbon-timeout= carbon-freq= carbon-id= carbon-no-workers \
+         stats-push= stats-pusher-default-freq= stats-pushers-default-freq= \
+         carbon= carbon-timeout= carbon-freq= carbon-id= carbon-no-workers \
          carbon-max-retry= carbon-retry-delay= carbon-root= carbon-hostname-dots= carbon-name-resolve \
          carbon-resolve-names carbon-idle-avg= carbon-use-metrics rrdtool= rrdtool-freq= rrdtool-lib= \
          statsd-all-gauges statsd-no-workers",
@@ -48,6 +47,7 @@ pub const TOPICS: &[Topic] = &[
          enable-metrics metric= metric-threshold= metric-alarm= metrics-dir= metrics-dir-restore metric-dir= \
          metric-dir-restore metrics-no-cores",
     ),
+    harmless("statistics have no metrics", "stats-no-metrics"),
     degrades("time is the time of the system", "clock="),
     harmless(
         "the log never blocks a worker",

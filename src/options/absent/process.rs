@@ -81,7 +81,6 @@ pub const TOPICS: &[Topic] = &[
          wait-for-iface-timeout= wait-iface= wait-iface-timeout= wait-for-fs= wait-for-file= wait-for-dir= \
          wait-for-mountpoint= wait-for-fs-timeout= wait-for-socket= wait-for-socket-timeout=",
     ),
-    degrades("this pidfile is not written", "pidfile2= safe-pidfile= safe-pidfile2="),
     degrades("the kernel decides by itself", "ksm? never-swap prio= cpu-affinity="),
     degrades("daemons get no standard input", "daemons-honour-stdin"),
     degrades("commands run in /bin/sh", "binsh="),

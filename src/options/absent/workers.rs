@@ -5,30 +5,8 @@
 use super::{Topic, degrades, exposes, harmless, never};
 
 pub const TOPICS: &[Topic] = &[
-    degrades(
-        "all workers run all the time",
-        "\
-         cheap cheaper= cheaper-initial= cheaper-algo= cheaper-step= cheaper-overload= cheaper-rss-limit-soft= \
-         cheaper-rss-limit-hard= idle= cheaper-busyness-max= cheaper-busyness-min= cheaper-busyness-multiplier= \
-         cheaper-busyness-penalty= cheaper-busyness-verbose cheaper-busyness-backlog-alert= \
-         cheaper-busyness-backlog-multiplier= cheaper-busyness-backlog-step= cheaper-busyness-backlog-nonzero= \
-         cheaper-idle=",
-    ),
-    degrades("the instance goes on", "die-on-idle die-on-no-workers"),
-    degrades(
-        "harakiri kills at once and says which request it was",
-        "harakiri-verbose harakiri-graceful-timeout= harakiri-graceful-signal= harakiri-queue-threshold=",
-    ),
+    degrades("the instance goes on", "die-on-no-workers"),
     harmless("harakiri ends with the request", "harakiri-no-arh no-harakiri-arh no-harakiri-after-req-hook"),
-    degrades(
-        "workers are not replaced for their age, nor spread in time",
-        "max-requests-delta= max-worker-lifetime= max-worker-lifetime-delta=",
-    ),
-    degrades(
-        "a worker that grows is not replaced",
-        "reload-on-as= reload-on-rss= evil-reload-on-as= evil-reload-on-rss= reload-on-pss= reload-on-uss=",
-    ),
-    harmless("nothing is collected", "mem-collector-freq="),
     degrades(
         "a worker goes on after an exception",
         "reload-on-exception reload-on-exception-type= reload-on-exception-value= reload-on-exception-repr=",
@@ -36,12 +14,9 @@ pub const TOPICS: &[Topic] = &[
     degrades(
         "nothing reloads when it changes: send a HUP, or use touch-reload",
         "\
-         reload-on-fd= brutal-reload-on-fd= touch-mules-reload= touch-spoolers-reload= fs-reload= fs-brutal-reload=",
+         reload-on-fd= brutal-reload-on-fd= touch-mules-reload= touch-spoolers-reload=",
     ),
-    degrades(
-        "nothing happens when it changes",
-        "touch-logrotate= touch-logreopen= touch-exec= touch-signal= fs-signal=",
-    ),
+    degrades("nothing happens when it changes", "touch-signal= fs-signal="),
     degrades(
         "requests run in threads, as many at a time as threads says",
         "\

@@ -46,6 +46,15 @@ pub(super) fn write(line: &mut Vec<u8>, facts: &Facts<'_>, ctime: &str, in_micro
     text(line, ")");
 }
 
+/// Appends `{address space usage: 133849088 bytes/127MB} {rss usage: 11640832 bytes/11MB} `.
+pub(super) fn write_memory(line: &mut Vec<u8>, (addresses, resident): (u64, u64)) {
+    number(line, "{address space usage: ", addresses);
+    number(line, " bytes/", addresses >> 20);
+    number(line, "MB} {rss usage: ", resident);
+    number(line, " bytes/", resident >> 20);
+    text(line, "MB} ");
+}
+
 fn text(line: &mut Vec<u8>, text: &str) {
     line.extend_from_slice(text.as_bytes());
 }
@@ -61,6 +70,14 @@ mod tests {
     use crate::log::tests::facts;
     use crate::response::Sent;
     use ruwsgi_wire::Vars;
+
+    #[test]
+    fn memory_stands_before_the_line() {
+        let mut line = Vec::new();
+        write_memory(&mut line, (133_849_088, 11_640_832));
+        let shown = "{address space usage: 133849088 bytes/127MB} {rss usage: 11640832 bytes/11MB} ";
+        assert_eq!(String::from_utf8(line).unwrap(), shown);
+    }
 
     #[test]
     fn the_line_is_the_one_of_uwsgi() {

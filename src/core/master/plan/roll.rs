@@ -5,7 +5,7 @@ use ruwsgi_contract::message::Recycle;
 
 use super::generation::Zygote;
 use super::worker::{DEAF_MS, FORK_MS, State, Worker};
-use super::{Event, How, Order, Plan};
+use super::{Event, How, Order, Plan, Why};
 
 /// How often requests past their deadline are looked for.
 const WATCH_MS: u64 = 1_000;
@@ -26,7 +26,11 @@ impl Plan {
     fn round(&mut self) {
         self.bury_strays();
         if self.stop.is_none() {
+            self.close_in_time();
+        }
+        if self.stop.is_none() {
             self.note_deaf();
+            self.note_age();
             self.reload();
             self.renew();
             self.end_replaced();
@@ -65,10 +69,8 @@ impl Plan {
             }
             if state == State::Starting {
                 self.distrust(id);
-            } else if let Some(worker) = self.workers.get_mut(&id) {
-                worker.leaving = Some(Recycle::Broken);
-                let who = worker.who();
-                self.tell(Event::Leaving { who, why: Recycle::Broken });
+            } else {
+                self.leave(id, Why::Said(Recycle::Broken));
             }
         }
     }
@@ -100,15 +102,17 @@ impl Plan {
     /// Ends who is replaced, and whose slot is no more.
     fn end_replaced(&mut self) {
         let Some(current) = self.current else { return };
-        let (slots, brutal) =
-            self.generations.get(&current).map_or((0, false), |it| (it.settings.processes, it.brutal));
+        let (in_place, brutal) =
+            self.generations.get(&current).map_or((false, false), |it| (it.settings.in_place, it.brutal));
+        let slots = self.slots_of(current);
         for id in self.workers_where(|worker| worker.stays() && Some(worker.generation) != self.candidate) {
             let worker = &self.workers[&id];
             let newer = |(other, its): (&u64, &Worker)| {
                 let replaces = its.slot == worker.slot && its.generation == current && its.state == State::Up;
                 replaces && (worker.generation != current || *other > id)
             };
-            if worker.slot <= slots && !self.workers.iter().any(newer) {
+            let makes_room = in_place && worker.generation != current;
+            if slots.contains(&worker.slot) && !makes_room && !self.workers.iter().any(newer) {
                 continue;
             }
             if worker.state == State::Starting || brutal && worker.generation != current {
@@ -128,16 +132,26 @@ impl Plan {
         !self.workers.values().any(|worker| self.holds(worker, slot))
     }
 
-    /// The current generation, if its zygote forks, and how many slots it has.
-    fn forking(&self) -> Option<(u32, u32)> {
+    /// The current generation, if its zygote forks, and the slots that it is to serve.
+    fn forking(&self) -> Option<(u32, Vec<u32>)> {
         let id = self.current?;
         let generation = self.generations.get(&id)?;
-        generation.zygote.is_ready().then_some((id, generation.settings.processes))
+        generation.zygote.is_ready().then(|| (id, self.slots_of(id)))
     }
 
-    /// One worker more than `processes` may live, whatever it does.
+    /// So many more than `processes` may live, whatever they do, and so many more than are wanted may stay.
     fn has_room(&self) -> bool {
-        self.workers.len() <= self.settings().processes as usize
+        let settings = self.settings();
+        let staying = self.workers.values().filter(|worker| worker.stays()).count();
+        let surge = settings.surge as usize;
+        staying < self.wanted() + surge && self.workers.len() < settings.processes as usize + surge
+    }
+
+    /// Where former workers make room first, none begins before that.
+    fn waits_for_room(&self, current: u32) -> bool {
+        let settings = self.settings_of(current);
+        let former = self.workers.values().any(|worker| worker.generation != current);
+        settings.in_place && former && self.workers.len() >= settings.processes as usize
     }
 
     fn may_try(&mut self, slot: u32) -> bool {
@@ -147,8 +161,8 @@ impl Plan {
 
     fn fill_empty(&mut self) {
         let Some((current, slots)) = self.forking() else { return };
-        for slot in 1..=slots {
-            if self.is_empty(slot) && self.may_try(slot) && self.has_room() {
+        for slot in slots {
+            if self.is_empty(slot) && self.may_try(slot) && self.has_room() && !self.waits_for_room(current) {
                 self.spawn(current, slot);
             }
         }
@@ -157,7 +171,11 @@ impl Plan {
     /// The first worker of a candidate: in an empty slot if there is one.
     fn start_first(&mut self) {
         let Some(id) = self.waiting_candidate() else { return };
-        let slots = self.settings_of(id).processes;
+        let slots = self.slots_of(id);
+        if slots.is_empty() || self.settings_of(id).in_place && self.current.is_some() {
+            // There is no worker to judge it by.
+            return self.accept(id);
+        }
         if !self.has_room() {
             // It is not kept waiting by a replacement that would be replaced at once.
             let replacement = |worker: &Worker| worker.state == State::Starting && self.is_doubled(worker.slot);
@@ -166,7 +184,7 @@ impl Plan {
             }
             return;
         }
-        let slot = (1..=slots).find(|slot| self.is_empty(*slot)).unwrap_or(1);
+        let slot = slots.iter().copied().find(|slot| self.is_empty(*slot)).unwrap_or(slots[0]);
         let worker = self.spawn(id, slot);
         if let Some(generation) = self.generations.get_mut(&id) {
             generation.first = Some(worker);
@@ -189,7 +207,7 @@ impl Plan {
         if self.waiting_candidate().is_some() {
             return;
         }
-        for slot in 1..=slots {
+        for slot in slots {
             let good = |worker: &Worker| {
                 let starts = worker.state == State::Starting;
                 self.holds(worker, slot) && worker.generation == current && (starts || worker.serves())
@@ -216,15 +234,15 @@ impl Plan {
     fn tell_complete(&mut self) {
         let Some(id) = self.current else { return };
         let of_this = self.workers.values().all(|worker| worker.generation == id);
-        let slots = self.settings_of(id).processes;
-        let served = |slot| self.workers.values().any(|worker| worker.slot == slot && worker.serves());
-        let complete = of_this && (1..=slots).all(served);
+        let slots = self.slots_of(id);
+        let served = |slot: &u32| self.workers.values().any(|worker| worker.slot == *slot && worker.serves());
+        let complete = of_this && slots.iter().all(served);
         let start = id == 1;
         let Some(generation) = self.generations.get_mut(&id) else { return };
         if complete && !generation.complete {
             generation.complete = true;
             let took_ms = self.now - generation.began_ms;
-            self.tell(Event::Complete { generation: id, workers: slots, took_ms, start });
+            self.tell(Event::Complete { generation: id, workers: slots.len() as u32, took_ms, start });
         }
     }
 
@@ -240,8 +258,27 @@ impl Plan {
                 self.kill_zygote(id);
             }
         }
+        self.load_deadline();
         if self.watches() {
             self.due(self.now + WATCH_MS);
+        }
+    }
+
+    /// Loading must come to an end, in the zygote or (`lazy-apps`) in the worker by which it is judged.
+    fn load_deadline(&mut self) {
+        let Some(id) = self.candidate else { return };
+        let Some(generation) = self.generations.get(&id) else { return };
+        let (limit_ms, zygote) = (generation.settings.load_ms, generation.zygote);
+        let first = generation.first.and_then(|first| self.workers.get(&first)).map(|worker| worker.asked_ms);
+        let since = match zygote {
+            Zygote::Loading { .. } => generation.began_ms,
+            _ => first.unwrap_or(self.now),
+        };
+        if limit_ms > 0 && self.due(since + limit_ms) {
+            let limit_s = limit_ms / 1_000;
+            let reason = format!("the application was not loaded within {limit_s} s (load-timeout)");
+            self.candidate_failed(id, 1, reason);
+            self.kill_zygote(id);
         }
     }
 

@@ -8,8 +8,9 @@ use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
 use super::Plan;
+use super::cheaper::{ALGORITHMS, Cheaper};
 use crate::master::event::Event;
-use crate::master::order::{How, Input, Order, Settings, Signal};
+use crate::master::order::{Command, Harakiri, How, Input, Load, Order, Recycling, Settings, Signal, Usage, Work};
 
 /// A small generator (xorshift), so that a seed is a life.
 struct Random(u64);
@@ -94,6 +95,16 @@ fn settings(processes: u32) -> Settings {
         deadlines: false,
         term_reloads: false,
         exit_on_reload: false,
+        recycling: Recycling::default(),
+        cheaper: None,
+        cheap: false,
+        idle_ms: 0,
+        die_on_idle: false,
+        surge: 1,
+        in_place: false,
+        drain_delay_ms: 0,
+        load_ms: 0,
+        harakiri: Harakiri::default(),
     }
 }
 
@@ -264,7 +275,8 @@ impl World {
             Order::Spawn { generation, worker, slot, seat } => {
                 let taken = |other: &(u32, u32, u32)| other.0 == generation && other.2 == seat;
                 assert!(!self.workers.values().any(taken), "two workers in one seat");
-                assert!(seat <= self.settings[&generation].processes, "no such seat");
+                let Settings { processes, surge, .. } = self.settings[&generation];
+                assert!(seat < processes + surge, "no such seat");
                 assert!(slot >= 1 && slot <= self.settings[&generation].processes, "no such slot");
                 self.workers.insert(worker, (generation, slot, seat));
                 let zygote = self.zygote_of[&generation];
@@ -283,6 +295,10 @@ impl World {
                 let limit = if self.wild { u64::from(mercy_ms) * 2 } else { 50 };
                 self.soon(limit, Happening::Of(pid, Act::Dies(End::Exited(0))));
             }
+            Order::Pause { worker, .. } => {
+                assert!(self.workers.contains_key(&worker), "a worker that is gone is paused");
+            }
+            Order::Expire { worker } => assert!(self.workers.contains_key(&worker), "a worker that is gone expires"),
             Order::Raise { signal } => self.feed(Input::Signal { signal, in_flight: 0 }),
             Order::Kill { pid } => {
                 let real = self.processes.contains_key(&pid);
@@ -335,7 +351,7 @@ impl World {
         let zygote = self.pid();
         self.processes.insert(zygote, Process { kind: Kind::Zygote(generation), dead: false });
         self.zygote_of.insert(generation, zygote);
-        self.feed(Input::Began { generation, zygote, python: "python3".into(), settings });
+        self.feed(Input::Began { generation, zygote, python: "python3".into(), settings: Box::new(settings) });
         let load = if self.wild { 5 + self.random.below(3_000) } else { 20 };
         match self.random.below(if self.wild { 8 } else { 1 }) {
             1 => {
@@ -356,8 +372,26 @@ impl World {
     }
 
     fn check(&self) {
-        let most = self.settings.values().map(|settings| settings.processes).max().unwrap_or(0) as usize;
-        assert!(self.workers.len() <= most + 1, "{} workers of {most}", self.workers.len());
+        let most =
+            self.settings.values().map(|settings| settings.processes + settings.surge).max().unwrap_or(1) as usize;
+        assert!(self.workers.len() <= most, "{} workers of {most}", self.workers.len());
+        let seated: BTreeSet<(u32, u32)> = self.workers.values().map(|worker| (worker.0, worker.2)).collect();
+        assert_eq!(seated.len(), self.workers.len(), "two workers in one seat");
+    }
+
+    /// What the workers do, as the runner would tell it.
+    fn load(&mut self, most_busy: u64, backlog: u32) -> Load {
+        let mut load = Load { backlog, ..Load::default() };
+        let newest = self.plan.generation().unwrap_or(0);
+        let up: Vec<u32> =
+            self.workers.iter().filter(|(id, it)| self.up.contains(id) && it.0 == newest).map(|(_, it)| it.1).collect();
+        for slot in up {
+            let busy = self.random.below(10) < most_busy;
+            let requests = if busy { self.now / 100 } else { 7 };
+            load.workers
+                .insert(slot, Work { busy, idle: !busy, requests, running_us: self.now * 500, resident: 1 << 20 });
+        }
+        load
     }
 
     /// Every slot is served by the newest generation, and nobody else is left.
@@ -411,6 +445,114 @@ fn whatever_happens_the_newest_good_generation_serves_in_the_end() {
         world.signal(0, Signal::Term);
         world.play(260_000);
         assert_eq!(world.exit, Some(0), "seed {seed}");
+    }
+}
+
+/// All kinds of settings.
+fn any_settings(random: &mut Random) -> Settings {
+    let processes = 1 + random.below(5) as u32;
+    let mut settings = settings(processes);
+    settings.surge = 1 + random.below(u64::from(processes)) as u32;
+    settings.in_place = random.one_in(4);
+    settings.load_ms = if random.one_in(2) { 5_000 } else { 0 };
+    settings.cheap = random.one_in(6);
+    settings.idle_ms = if random.one_in(5) { 4_000 } else { 0 };
+    settings.recycling.age_ms = if random.one_in(3) { 15_000 } else { 0 };
+    settings.recycling.age_step_ms = 700;
+    settings.recycling.look_ms = if random.one_in(3) { 3_000 } else { 0 };
+    settings.recycling.soft.resident = 100;
+    settings.recycling.hard.resident = 200;
+    if processes > 1 && random.one_in(2) {
+        settings.cheaper = Some(Cheaper {
+            least: 1,
+            initial: 1 + random.below(u64::from(processes)) as u32,
+            step: 1 + random.below(3) as u32,
+            algorithm: random.below(ALGORITHMS.len() as u64) as usize,
+            ..super::cheaper::usual()
+        });
+    }
+    settings
+}
+
+/// One life under orders of every kind; at its end, with good code, as many workers serve as are wanted, and a stop ends
+/// it.
+fn play_any_life(seed: u64) {
+    const COMMANDS: [Command; 7] = [
+        Command::Reload,
+        Command::ReloadBrutally,
+        Command::RenewWorkers,
+        Command::RenewWorkersBrutally,
+        Command::More,
+        Command::Fewer,
+        Command::Cheap,
+    ];
+    let mut random = Random::new(seed);
+    let mut world = World::new(seed, 1, false);
+    world.next = any_settings(&mut random);
+    world.plan = Plan::new(world.next);
+    world.play(11_000);
+    world.wild = random.one_in(2);
+    for second in 0..40 {
+        match random.below(6) {
+            0 => {
+                let command = COMMANDS[random.below(7) as usize];
+                world.feed(Input::Command { command, in_flight: 0 });
+                world.next = any_settings(&mut random);
+            }
+            1 => world.feed(Input::Knock),
+            2 if random.one_in(4) => world.feed(Input::Command { command: Command::Pause, in_flight: 0 }),
+            3 => {
+                let worker = world.up.first().copied().unwrap_or(1);
+                let usage = Usage { resident: random.below(250), ..Usage::default() };
+                world.feed(Input::Memory { worker, usage });
+            }
+            4 => {
+                let worker = world.up.last().copied().unwrap_or(1);
+                let activity = Activity { since_ms: 1, deadline_ms: 2, request: "a".into() };
+                let others = random.below(2) as usize;
+                world.feed(Input::Overdue { worker, requests: vec![(0, activity)], others, waiting: 0 });
+            }
+            _ => {}
+        }
+        let (busy, backlog) = (random.below(11), random.below(3) as u32 * 20);
+        let load = world.load(busy, backlog);
+        world.feed(Input::Load(load));
+        world.play(12_000 + second * 1_000);
+    }
+    // What the wild time has left waiting is over; then the code is good, and nothing more is asked for.
+    world.wild = false;
+    world.play(150_000);
+    if world.plan.is_paused() {
+        world.feed(Input::Command { command: Command::Pause, in_flight: 0 });
+    }
+    let calm = Settings { recycling: Recycling::default(), idle_ms: 0, ..any_settings(&mut random) };
+    world.next = calm;
+    world.signal(0, Signal::Hup);
+    world.play(300_000);
+    assert_eq!(world.exit, None, "seed {seed}");
+    world.feed(Input::Knock);
+    world.play(310_000);
+    let wanted = world.plan.wanted();
+    let least = calm.cheaper.map_or(calm.processes, |rules| rules.least) as usize;
+    assert!((least..=calm.processes as usize).contains(&wanted), "seed {seed}: {wanted} of {calm:?}");
+    assert_eq!((world.up.len(), world.workers.len()), (wanted, wanted), "seed {seed}: {:?}", world.plan);
+    world.signal(0, Signal::Term);
+    world.play(320_000);
+    assert_eq!(world.exit, Some(0), "seed {seed}");
+}
+
+#[test]
+fn whatever_is_asked_for_as_many_workers_serve_as_are_wanted() {
+    for seed in 1..300 {
+        play_any_life(seed);
+    }
+}
+
+#[test]
+#[ignore = "minutes: for who changes the plan"]
+fn a_hundred_thousand_lives() {
+    for seed in 1..=100_000 {
+        play_any_life(seed);
     }
 }
 
@@ -546,8 +688,22 @@ fn requests_past_their_deadline_end_their_worker() {
     let mut world = started(1, 2);
     let worker = *world.up.first().unwrap();
     let activity = Activity { since_ms: 9_000, deadline_ms: 10_000, request: "127.0.0.1 - GET /".into() };
-    world.feed(Input::Overdue { worker, requests: vec![(0, activity)] });
-    world.play(12_000);
+    let overdue = |others| Input::Overdue { worker, requests: vec![(0, activity.clone())], others, waiting: 0 };
+    let mut orders = world.plan.decide(overdue(1), world.now);
+    let has = |orders: &[Order], which: fn(&Order) -> bool| orders.iter().any(which);
+    assert!(has(&orders, |order| matches!(order, Order::Expire { .. })), "{orders:?}");
+    assert!(has(&orders, |order| matches!(order, Order::Drain { .. })), "the others have their mercy: {orders:?}");
+    assert!(has(&orders, |order| matches!(order, Order::Spawn { .. })), "replaced at once: {orders:?}");
+    let later = world.now + 2_000;
+    let spared = world.plan.decide(overdue(1), later);
+    assert!(!has(&spared, |order| matches!(order, Order::Kill { .. })), "others are in flight: {spared:?}");
+    let killed = world.plan.decide(overdue(0), later);
+    assert!(has(&killed, |order| matches!(order, Order::Kill { .. })), "{killed:?}");
+    orders.extend(spared.into_iter().chain(killed));
+    for order in orders {
+        world.perform(order);
+    }
+    world.play(17_000);
     let told = world.events.iter().find(|event| matches!(event, Event::Harakiri { .. })).unwrap().to_string();
     assert!(told.ends_with("HARAKIRI [core 0] 127.0.0.1 - GET / since 2 s"), "{told}");
     assert!(!world.up.contains(&worker));

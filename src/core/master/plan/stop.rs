@@ -12,10 +12,30 @@ pub(super) struct Stop {
 }
 
 impl Plan {
+    /// A stop is ordered: requests are still taken while front ends find out.
+    pub(super) fn close(&mut self, in_flight: usize, by_term: bool) {
+        let delay_ms = self.settings().drain_delay_ms;
+        if delay_ms == 0 || self.current.is_none() {
+            return self.stop_gracefully(in_flight, by_term);
+        }
+        self.closing = Some((self.now + delay_ms, in_flight));
+        self.tell(Event::Closing { delay_ms });
+    }
+
+    /// Front ends have had the time to find out.
+    pub(super) fn close_in_time(&mut self) {
+        if let Some((at_ms, in_flight)) = self.closing
+            && self.due(at_ms)
+        {
+            self.stop_gracefully(in_flight, false);
+        }
+    }
+
     /// Every worker finishes what it has; whoever is not up holds no request and is killed.
     pub(super) fn stop_gracefully(&mut self, in_flight: usize, by_term: bool) {
         let hint = by_term && !std::mem::replace(&mut self.hinted, by_term);
         let mercy_ms = self.settings().mercy_ms;
+        self.closing = None;
         self.tell(Event::Stopping { in_flight, mercy_ms, hint });
         self.stop = Some(Stop { code: 0, reason: None });
         if let Some(loading) = self.candidate.take() {

@@ -1,8 +1,6 @@
 //! A worker, as the plan knows it: from the order to fork it until it is reaped.
 
-use ruwsgi_contract::message::Recycle;
-
-use crate::master::event::Who;
+use crate::master::event::{Who, Why};
 
 /// How long after a worker's channel was closed its end may still be under way.
 pub(super) const DEAF_MS: u64 = 1_000;
@@ -25,7 +23,11 @@ pub(super) struct Worker {
     /// Its application sets deadlines of its own.
     pub deadlines: bool,
     /// It would like to be replaced.
-    pub leaving: Option<Recycle>,
+    pub leaving: Option<Why>,
+    /// Requests of it are past their deadline since then: it ends.
+    pub expired_ms: Option<u64>,
+    /// People were told that requests past their deadline are left alone.
+    pub spared: bool,
     /// Its channel is closed since then.
     pub deaf_ms: Option<u64>,
     /// What it said before it failed: exit code and reason.
@@ -57,6 +59,8 @@ impl Worker {
             up_ms: None,
             deadlines: false,
             leaving: None,
+            expired_ms: None,
+            spared: false,
             deaf_ms: None,
             failure: None,
         }

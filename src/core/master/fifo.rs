@@ -1,0 +1,178 @@
+//! The master's FIFO: each byte that somebody writes into it is an order. `run` reads it at each wake.
+//!
+//! `master-fifo` may name several: one is open, and a digit changes to another.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use mio::unix::SourceFd;
+use mio::{Interest, Poll, Token};
+use ruwsgi_sys::file;
+
+use super::order::Command;
+use crate::why;
+
+/// Who may write into a FIFO.
+const MODE: u32 = 0o600;
+
+/// What a letter asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Letter {
+    /// Something that the plan decides on.
+    Command(Command),
+    /// Another FIFO.
+    Turn(usize),
+    /// Open the log anew.
+    LogReopen,
+    /// Put the log aside and begin another one.
+    LogRotate,
+    /// Say in the log what the workers do.
+    Stats,
+    /// Write the pidfiles again.
+    Pidfiles,
+    /// It asks for something that is not here: an emperor, subscriptions, another fork of the master.
+    Nothing,
+}
+
+/// What a byte of a FIFO means; `None`: nothing to anybody.
+pub(super) fn letter(byte: u8) -> Option<Letter> {
+    Some(match byte {
+        b'0'..=b'9' => Letter::Turn((byte - b'0').into()),
+        b'+' => Letter::Command(Command::More),
+        b'-' => Letter::Command(Command::Fewer),
+        b'C' => Letter::Command(Command::Cheap),
+        b'l' => Letter::LogReopen,
+        b'L' => Letter::LogRotate,
+        b'p' => Letter::Command(Command::Pause),
+        b'P' => Letter::Pidfiles,
+        b'q' => Letter::Command(Command::Stop),
+        b'Q' => Letter::Command(Command::StopNow),
+        // Workers are replaced one by one in any case.
+        b'r' | b'c' => Letter::Command(Command::Reload),
+        b'R' => Letter::Command(Command::ReloadBrutally),
+        b's' => Letter::Stats,
+        b'w' => Letter::Command(Command::RenewWorkers),
+        b'W' => Letter::Command(Command::RenewWorkersBrutally),
+        b'B' | b'E' | b'f' | b'S' => Letter::Nothing,
+        _ => return None,
+    })
+}
+
+/// The FIFOs, one of them open.
+#[derive(Default)]
+pub(super) struct Fifos {
+    paths: Vec<PathBuf>,
+    open: Option<Open>,
+}
+
+struct Open {
+    number: usize,
+    file: File,
+    identity: (u64, u64),
+}
+
+impl Fifos {
+    /// Opens the first of these, or goes on with the one that is open if it is still among them.
+    pub(super) fn renew(&mut self, poll: &Poll, paths: &[String]) -> Result<(), String> {
+        let paths: Vec<PathBuf> = paths.iter().map(|path| std::path::absolute(path).unwrap_or(path.into())).collect();
+        if paths == self.paths {
+            return Ok(());
+        }
+        let former = std::mem::replace(&mut self.paths, paths);
+        let open = self.open.as_ref().and_then(|open| former.get(open.number));
+        if let Some(number) = open.and_then(|path| self.paths.iter().position(|other| other == path)) {
+            self.open.iter_mut().for_each(|open| open.number = number);
+            return Ok(());
+        }
+        self.close(poll);
+        if self.paths.is_empty() { Ok(()) } else { self.turn(poll, 0) }
+    }
+
+    /// The letters that were written since the last time.
+    pub(super) fn read(&mut self) -> Vec<Letter> {
+        let mut bytes = Vec::new();
+        let Some(open) = &mut self.open else { return Vec::new() };
+        let mut room = [0; 256];
+        while let Ok(count @ 1..) = open.file.read(&mut room) {
+            bytes.extend_from_slice(&room[..count]);
+        }
+        bytes.into_iter().filter_map(letter).collect()
+    }
+
+    /// Makes one that was removed again: whoever writes there next means us.
+    pub(super) fn look(&mut self, poll: &Poll) {
+        let Some(open) = &self.open else { return };
+        let number = open.number;
+        if self.paths.get(number).is_some_and(|path| identity(path) != Some(open.identity))
+            && let Err(why) = self.turn(poll, number)
+        {
+            tracing::warn!("{why}");
+            self.close(poll);
+        }
+    }
+
+    /// Opens the one of this number, and closes the other.
+    pub(super) fn turn(&mut self, poll: &Poll, number: usize) -> Result<(), String> {
+        let Some(path) = self.paths.get(number).cloned() else { return Ok(()) };
+        let failed = |error: io::Error| format!("master-fifo: {}: {}", path.display(), why(&error));
+        self.close(poll);
+        let file = make(&path).map_err(failed)?;
+        poll.registry().register(&mut SourceFd(&file.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
+        let identity = identity(&path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        tracing::info!("master-fifo: {}", path.display());
+        self.open = Some(Open { number, file, identity });
+        Ok(())
+    }
+
+    fn close(&mut self, poll: &Poll) {
+        let Some(Open { number, file, identity: ours }) = self.open.take() else { return };
+        let _ = poll.registry().deregister(&mut SourceFd(&file.as_raw_fd()));
+        remove(self.paths.get(number), ours);
+    }
+}
+
+impl Drop for Fifos {
+    fn drop(&mut self) {
+        if let Some(open) = &self.open {
+            remove(self.paths.get(open.number), open.identity);
+        }
+    }
+}
+
+/// Our own only: somebody else may have taken the place.
+fn remove(path: Option<&PathBuf>, ours: (u64, u64)) {
+    if let Some(path) = path.filter(|path| identity(path) == Some(ours)) {
+        let _ = std::fs::remove_file(path);
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::symlink_metadata(path).ok().map(|found| (found.dev(), found.ino()))
+}
+
+/// A new FIFO in the place of an old one; anything else that is there stays.
+fn make(path: &Path) -> io::Result<File> {
+    match std::fs::symlink_metadata(path) {
+        Ok(found) if found.file_type().is_fifo() => std::fs::remove_file(path)?,
+        Ok(_) => return Err(io::Error::other("is there already, and is no FIFO")),
+        Err(_) => {}
+    }
+    file::make_fifo(path, MODE)?;
+    // Open for writing too: otherwise it would be at its end as soon as the first writer is gone.
+    OpenOptions::new().read(true).write(true).custom_flags(file::NONBLOCK).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_letter_of_uwsgi_means_something_and_no_other_does() {
+        let known: Vec<u8> = (0..=255).filter(|byte| letter(*byte).is_some()).collect();
+        assert_eq!(String::from_utf8(known).unwrap(), "+-0123456789BCELPQRSWcflpqrsw");
+        assert_eq!(letter(b'7'), Some(Letter::Turn(7)));
+    }
+}

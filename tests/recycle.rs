@@ -1,0 +1,105 @@
+//! Workers that are replaced although they work, and workers that come and go with the load.
+
+use std::time::Duration;
+
+use crate::harness::{Server, Site, eventually, under_load, within};
+
+fn workers(server: &Server, count: usize) {
+    eventually(&format!("there are {count} workers"), || (server.workers().len() == count).then_some(()));
+}
+
+#[test]
+fn a_worker_that_is_old_enough_is_replaced_without_losing_a_request() {
+    let ini = "processes = 2\nmax-worker-lifetime = 2\nmax-worker-lifetime-delta = 1\nmin-worker-lifetime = 0";
+    let server = Site::app("hello.py").ini(ini).start();
+    let old = server.workers();
+    under_load(&server, || {
+        for worker in &old {
+            worker.wait_for_end("a worker that is old enough");
+        }
+        server.wait_for_workers(4);
+    });
+    server.wait_for("has lived max-worker-lifetime");
+}
+
+#[test]
+fn a_worker_that_grows_is_replaced_when_another_is_ready() {
+    let code = r#"
+        import os
+        kept = []
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/grow':
+                kept.append(bytearray(os.urandom(1) * (64 << 20)))
+            start_response('200 OK', [])
+            return [str(os.getpid()).encode()]
+    "#;
+    for (option, words) in [("reload-on-rss", "(reload-on-rss): to be replaced"), ("reload-on-uss", "(reload-on-uss)")]
+    {
+        let ini = format!("{option} = 50\nmem-collector-freq = 1\nmin-worker-lifetime = 0");
+        let server = Site::code(code).ini(&ini).start();
+        let first = server.get("/").ok().to_owned();
+        let stays = within(Duration::from_millis(1500), || (server.get("/").ok() != first).then_some(()));
+        assert_eq!(stays, None, "it is small enough");
+        assert_eq!(server.get("/grow").ok(), first);
+        server.wait_for(words);
+        eventually("another one answers", || (server.get("/").ok() != first).then_some(()));
+    }
+    let server = Site::code(code).ini("evil-reload-on-pss = 50\nmem-collector-freq = 1").start();
+    server.get("/grow").ok();
+    server.wait_for("killed (evil-reload-on-pss)");
+    server.wait_for_workers(2);
+}
+
+#[test]
+fn max_requests_delta_spreads_the_replacements() {
+    let ini = "processes = 2\nmax-requests = 5\nmax-requests-delta = 100000\nmin-worker-lifetime = 0";
+    let server = Site::app("control.py").ini(ini).start();
+    let second = server.workers()[1];
+    for _ in 0..200 {
+        server.get("/").ok();
+    }
+    assert!(second.alive(), "its turn comes 100,000 requests later");
+}
+
+#[test]
+fn cheaper_follows_the_load() {
+    let ini = "processes = 4\ncheaper = 1\ncheaper-initial = 2\ncheaper-overload = 1";
+    let server = Site::app("control.py").ini(&format!("{ini}\nprocesses = 4")).launch();
+    server.wait_for("started after");
+    workers(&server, 1);
+    let mut clients = Vec::new();
+    for busy in 1..=2 {
+        let mut client = server.connect();
+        client.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        clients.push(client);
+        server.log.wait_for_nth("waiting at gate", busy);
+        workers(&server, busy + 1);
+    }
+    server.wait_for("no worker was idle");
+    server.open_gate("gate");
+    for client in &mut clients {
+        assert_eq!(client.answer().ok(), "behind gate");
+    }
+    workers(&server, 1);
+    assert_eq!(server.get("/").ok(), "hello");
+}
+
+#[test]
+fn cheap_starts_nobody_before_somebody_connects_and_idle_ends_them() {
+    let server = Site::app("control.py").ini("processes = 2\ncheap = true\nidle = 2").launch();
+    server.wait_for("started after");
+    assert_eq!(server.workers().len(), 0);
+    assert_eq!(server.get("/").ok(), "hello");
+    workers(&server, 2);
+    server.wait_for("no workers until somebody connects");
+    workers(&server, 0);
+    assert_eq!(server.get("/").ok(), "hello");
+    workers(&server, 2);
+}
+
+#[test]
+fn die_on_idle_stops_the_server() {
+    let server = Site::app("hello.py").ini("idle = 2\ndie-on-idle = true").start();
+    server.get("/").ok();
+    assert_eq!(server.wait().code, 0);
+}
