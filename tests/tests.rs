@@ -9,6 +9,7 @@ mod harness;
 
 mod api;
 mod bad_input;
+mod config_language;
 mod conformance;
 mod daemonize;
 mod docs;
