@@ -1,4 +1,4 @@
-"""Writes the rows of tests/corpora as seeds of the targets that read requests: fuzz/corpus/<target>/<row>."""
+"""Writes seeds: fuzz/corpus/<target>/<name>. Those of requests are the rows of tests/corpora, those of configurations the examples."""
 import base64
 import json
 import pathlib
@@ -17,10 +17,10 @@ def rows(protocol):
                 yield row["id"].replace("/", "-"), raw
 
 
-def write(target, name, data):
+def write(target, name, data, first=b"\x07"):
     folder = HERE / "corpus" / target
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).write_bytes(b"\x07" + data)
+    (folder / name).write_bytes(first + data)
 
 
 for name, raw in rows("http1"):
@@ -28,3 +28,8 @@ for name, raw in rows("http1"):
     write("http_chunked", name, raw.partition(b"\r\n\r\n")[2])
 for name, raw in rows("uwsgi"):
     write("uwsgi_packet", name, raw)
+for file in (HERE.parent / "examples").glob("*/uwsgi.ini"):
+    write("config_file", file.parent.name, file.read_bytes(), b"\0")
+write("config_file", "yaml", b"uwsgi:\n  a: [b, 'c']\n  d: |\n    e\n", b"\1")
+write("config_file", "json", b'{"uwsgi": {"a": [1, true, "x"]}}', b"\2")
+write("config_file", "xml", b"<uwsgi id='a'><b>1</b><c/><app mountpoint='/'>d</app></uwsgi>", b"\3")

@@ -66,9 +66,13 @@ fn statistics_say_what_the_workers_do() {
     assert!(!now.to_string().contains("secret"));
     server.open_gate("gate");
     client.answer().ok();
-    let then = stats(&server);
-    let sum = |key: &str| then["workers"].as_array().unwrap().iter().map(|it| it[key].as_u64().unwrap()).sum::<u64>();
-    assert_eq!((sum("requests"), sum("delta_requests")), (1, 1));
+    let sum_of = |now: &Value, key: &str| -> u64 {
+        now["workers"].as_array().unwrap().iter().map(|worker| worker[key].as_u64().unwrap()).sum()
+    };
+    // A request is counted when its answer is out.
+    let then = eventually("it is counted", || Some(stats(&server)).filter(|now| sum_of(now, "requests") == 1));
+    let sum = |key: &str| sum_of(&then, key);
+    assert_eq!(sum("delta_requests"), 1);
     assert!(sum("tx") > 0 && sum("running_time") > 0 && sum("avg_rt") > 0, "{then}");
     let counted = |worker: &Value| worker["apps"][0]["requests"].as_u64().unwrap();
     assert_eq!(then["workers"].as_array().unwrap().iter().map(counted).sum::<u64>(), 1);

@@ -10,6 +10,7 @@ mod harness;
 mod api;
 mod bad_input;
 mod check;
+mod config_language;
 mod conformance;
 mod daemonize;
 mod docs;

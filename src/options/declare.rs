@@ -25,11 +25,6 @@ impl Declared {
         self.0.contains_key(name)
     }
 
-    /// The names of all of them.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
     /// What it stands for with this value: names and values. What has no `=` ends it.
     pub fn stands_for(&self, name: &str, value: &BStr) -> Vec<(String, BString)> {
         let Some(template) = self.0.get(name) else { return Vec::new() };

@@ -190,6 +190,24 @@ const CONFIGURATION: &[Difference] = &[
         "",
     ),
     differs(
+        "`for` and `if-env` without an end, files and placeholders that lead back to themselves, NUL bytes",
+        "read as far as possible, or without end",
+        "an error with file and line",
+        "",
+    ),
+    differs(
+        "YAML",
+        "line by line, in the usual build: quotes stay, lists end the section",
+        "as YAML; line by line only what is none, with a warning",
+        "",
+    ),
+    differs(
+        "a configuration from `http://`, `sym://`, LDAP, sqlite, Lua",
+        "read",
+        "refused; `exec://` runs a command",
+        "",
+    ),
+    differs(
         "options that are not built here",
         "-",
         "a warning that says what follows; the server does not start where leaving the option out would open or change \

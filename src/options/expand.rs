@@ -18,8 +18,10 @@ use crate::table;
 const MOST_ROUNDS: usize = 1000;
 const MOST_BYTES: usize = 1 << 20;
 
-/// How many bytes may be looked at in all rounds together: beyond it, values refer to each other to no end.
-const MOST_WORK: usize = 256 << 20;
+/// How many bytes may be looked at in all rounds together: beyond it, values refer to each other to no end. A key that is
+/// looked up costs as much as some bytes.
+const MOST_WORK: usize = 32 << 20;
+const LOOKUP: usize = 64;
 
 /// What the placeholders told.
 #[derive(Debug, Default)]
@@ -127,22 +129,26 @@ impl Sweeps {
             if self.work > MOST_WORK {
                 return Err("placeholders lead from one to the next without end".into());
             }
-            let mut unsure = false;
-            let mut ask = |key: &BStr, whole: &BStr| match hook(key, records)? {
-                // What stands for itself is as good as unknown.
-                Found::Text(text) if text != whole => Ok(Some(text)),
-                Found::Unsure => {
-                    unsure = true;
-                    Ok(None)
-                }
-                Found::Text(_) => Ok(None),
-                Found::Nothing => {
-                    self.unknown.push((index, whole.into()));
-                    Ok(None)
+            let (mut unsure, mut lookups) = (false, 0);
+            let mut ask = |key: &BStr, whole: &BStr| {
+                lookups += LOOKUP + key.len();
+                match hook(key, records)? {
+                    // What stands for itself is as good as unknown.
+                    Found::Text(text) if text != whole => Ok(Some(text)),
+                    Found::Unsure => {
+                        unsure = true;
+                        Ok(None)
+                    }
+                    Found::Text(_) => Ok(None),
+                    Found::Nothing => {
+                        self.unknown.push((index, whole.into()));
+                        Ok(None)
+                    }
                 }
             };
             // uWSGI looks again from the second byte on: a placeholder that comes to stand first stays.
             let next = replace_one(value.as_bstr(), symbol, usize::from(round > 0), &mut ask)?;
+            self.work += lookups;
             records[index].unsure |= unsure;
             let Some(next) = next else { break };
             if round >= MOST_ROUNDS || next.len() > MOST_BYTES {

@@ -92,8 +92,9 @@ pub struct Gather<'a> {
     /// A line of the block is being said: what it says is not asked again.
     inside: bool,
     conditional: bool,
-    /// How deep options of `declare-option` stand for others.
+    /// How deep options of `declare-option` stand for others, and how often they did.
     depth: usize,
+    stood: usize,
     through: Arc<[Origin]>,
     opened: open::Opened,
     /// Something has no end: nothing more is read.
@@ -124,6 +125,7 @@ impl<'a> Gather<'a> {
             inside: false,
             conditional: false,
             depth: 0,
+            stood: 0,
             through: Arc::new([]),
             opened: open::Opened::default(),
             astray: false,
@@ -274,7 +276,9 @@ impl<'a> Gather<'a> {
                 "declare-option2" => {
                     self.declare(&directive);
                     // What stands before it may use it.
-                    index = 0;
+                    let name = directive.value.as_ref().and_then(|value| value.split_once_str("="));
+                    let used = name.and_then(|(name, _)| self.first.get(&*name.to_str_lossy()));
+                    index = used.map_or(index, |used| index.min(*used));
                 }
                 _ if declared => self.stand_for(&directive, Some(index - 1)),
                 _ => {}

@@ -224,6 +224,8 @@ fn strictness(directives: &[Directive]) -> (bool, Vec<String>) {
 }
 
 #[cfg(test)]
+mod limits;
+#[cfg(test)]
 mod tests;
 #[cfg(test)]
 mod walk;

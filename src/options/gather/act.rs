@@ -14,6 +14,9 @@ use crate::words::{Act, Block, Format, act};
 /// How deep options of `declare-option` may stand for each other.
 const DEEPEST: usize = 32;
 
+/// How often they may be used: beyond it they stand for each other.
+const MOST_OFTEN: usize = 100_000;
+
 impl Gather<'_> {
     /// Does what a directive asks for.
     pub(super) fn act(&mut self, act: Act, directive: &Directive) {
@@ -147,8 +150,8 @@ impl Gather<'_> {
         let value = directive.value.clone().unwrap_or_default();
         match self.declared.add(value.as_bstr()) {
             Ok(()) => {
-                let names: Vec<BString> = self.declared.names().map(Into::into).collect();
-                self.placeholders.extend(names);
+                let name = value.split_once_str("=").map(|(name, _)| name.into());
+                self.placeholders.extend(name);
             }
             Err(problem) => self.complain(Problem::error(problem).about(directive)),
         }
@@ -156,7 +159,9 @@ impl Gather<'_> {
 
     /// Says what a declared option stands for: at once, or for the record at `late`. uWSGI does it without a record.
     pub(super) fn stand_for(&mut self, directive: &Directive, late: Option<usize>) {
-        if self.depth >= DEEPEST {
+        self.stood += 1;
+        if self.depth >= DEEPEST || self.stood > MOST_OFTEN {
+            self.astray = true;
             return self.complain(Problem::error("it stands for itself").about(directive));
         }
         self.depth += 1;

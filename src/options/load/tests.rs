@@ -438,3 +438,42 @@ fn real_files_are_read() {
     assert!(files.len() > 100 && read * 100 >= files.len() * 90, "{read} of {}", files.len());
     assert!(known_all * 100 >= read * 80, "{known_all} of {read}");
 }
+
+/// What `show-config` writes says the same again.
+#[test]
+fn what_is_shown_is_read_as_it_was() {
+    let mut random = Random::new(17);
+    let parts: &[&[u8]] = &[
+        b"a", b"=", b" ", b"%(b)", b"%%", b"\xe9", b";", b"#", b"[", b"]", b"(", b")", b"$(HOME)", b"$", b"@", b"b c",
+        b"\t", b"x = y",
+    ];
+    let names = ["a", "b", "c", "env", "module"];
+    let room = Room::new(&[]);
+    for _ in 0..500 {
+        let mut text = b"[uwsgi]\n".to_vec();
+        for _ in 0..random.below(8) {
+            let value: Vec<u8> = (0..random.below(7)).flat_map(|_| random.pick::<&[u8]>(parts).to_vec()).collect();
+            let name = *random.pick(&names);
+            text.extend([name.as_bytes(), b" = ", &value, b"\n"].concat());
+        }
+        room.write("a.ini", &text);
+        let first = survey(&room.source("--ini a.ini", &[("HOME", "/root")]), true).config;
+        // Once more: nothing is left to fill in, and a percent sign is one.
+        let shown: Vec<BString> = first.lines().filter(|line| !line.starts_with(b"ini = ")).collect();
+        let shown = bstr::join("\n", &shown).replace("%", "%%");
+        room.write("b.ini", &shown);
+        let source = room.source("", &[]);
+        let mut gather = Gather::new(&source, true);
+        gather.say(Directive::new("ini", Some("b.ini"), Origin::Argv));
+        let again: Vec<_> = gather.records.iter().skip(1).map(|record| pair(&record.directive)).collect();
+        let before: Vec<_> = first.directives.iter().skip(1).map(pair).collect();
+        assert_eq!(again, before, "{}", shown.as_bstr());
+    }
+}
+
+/// What a line of a file can say: no blanks at its ends, and a flag is true.
+fn pair(directive: &Directive) -> (String, BString) {
+    let value = directive.value.as_ref().map_or(b"true".as_bstr(), |value| value.as_bstr());
+    let trimmed = value.trim_with(|mark| " \t\r".contains(mark));
+    (directive.name.clone(), trimmed.into())
+}
