@@ -103,7 +103,16 @@ pub struct Row {
 
 /// Names that uWSGI does not know.
 #[cfg(feature = "argv")]
-pub const OURS: &[&str] = &["trusted-proxies", "underscore-headers", "allow-missing", "help-all", "options-status"];
+pub const OURS: &[&str] = &[
+    "trusted-proxies",
+    "underscore-headers",
+    "allow-missing",
+    "help-all",
+    "options-status",
+    "request-queue",
+    "request-queue-timeout",
+    "response-buffer",
+];
 
 #[cfg(feature = "argv")]
 impl Row {
@@ -113,7 +122,10 @@ impl Row {
             && let Some((default, rest)) = rest.split_once(']')
             && (rest.is_empty() || rest.starts_with(';'))
         {
-            return (format!("{text}{rest}"), default.split(':').next());
+            // `[0: never]` is a number and its meaning; `[1024; 0: any number]` tells of another value, too.
+            let (default, more) = default.split_once("; ").unwrap_or((default, ""));
+            let more = if more.is_empty() { String::new() } else { format!("; {more}") };
+            return (format!("{text}{more}{rest}"), default.split(':').next());
         }
         let is_on = self.help.contains("(on") || self.help.starts_with("always on");
         let default = if is_on { "on" } else { "off" };
