@@ -56,8 +56,6 @@ impl Engine<'_> {
             while self.receive(driver) {}
         }
         self.shut_doors();
-        // Not watched already: so be it.
-        let _ = self.epoll.delete(self.handover.end());
         // The master's channel has nothing more to say; closed, it would be readable for ever.
         let _ = self.epoll.delete(std::os::fd::AsFd::as_fd(self.channel));
         self.has_heirs.store(heirs, Ordering::Relaxed);
