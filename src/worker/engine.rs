@@ -405,7 +405,7 @@ impl Engine<'_> {
         let mut first = None;
         // What came before the others could see that this core waits.
         if !self.has_work() {
-            self.seat.set_idle(true);
+            self.seat.set_idle(!self.draining.load(Ordering::Relaxed));
             let take = |event| match first {
                 None => first = Some(event),
                 Some(_) => self.ring.push(event),
