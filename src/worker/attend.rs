@@ -301,14 +301,11 @@ impl Engine<'_> {
             stream::reset_on_close(connection.fd.as_fd());
             return Progress::Done(Fate::Close);
         };
-        if connection.file.is_some() {
-            connection.state = State::Flush(then);
-            return Progress::On;
-        }
-        if connection.output_at < connection.output.len() {
+        if connection.unsent() > 0 {
             connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
             connection.state = State::Flush(then);
-            return Progress::Done(Fate::Wait);
+            // A file is not tried yet.
+            return if connection.file.is_some() { Progress::On } else { Progress::Done(Fate::Wait) };
         }
         if connection.output.capacity() > 0 {
             connection.output.clear();

@@ -125,6 +125,8 @@ impl Driver for Standby {
     }
 
     fn serve(&mut self, _: &Engine<'_>, connection: &mut Connection, vars: Box<Vars>, input: Input) -> Progress {
+        let mut input = input;
+        input.shrink();
         connection.state = State::Ready(Box::new(Ready { vars, input, since_ms: 0, queued: false }));
         Progress::Done(Fate::Ready)
     }

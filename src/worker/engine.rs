@@ -239,7 +239,6 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     engine.epoll.add(engine.channel.as_fd(), CHANNEL, Interest::Level)?;
     engine.epoll.add(engine.over_event.as_fd(), NUDGE, Interest::Level)?;
     engine.epoll.add(engine.nudged.as_fd(), NUDGE, Interest::Edge)?;
-    engine.epoll.add(handover.end(), PARCEL, Interest::Shared)?;
     engine.epoll.add(signalled.as_fd(), SIGNAL, Interest::Level)?;
     engine.open_doors()?;
     signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
@@ -344,7 +343,7 @@ impl Engine<'_> {
     /// Does the next thing that is to be done; `false`: there is none.
     fn work<A: App>(&self, core: &mut Core<'_, A>) -> bool {
         self.bed.relieve();
-        if self.handover.under_way() > 0 && !self.draining.load(Ordering::Relaxed) && self.receive(core) {
+        if self.handover.under_way() > 0 && self.takes_more() && self.receive(core) {
             return true;
         }
         if self.take_ready(core) {
@@ -353,6 +352,11 @@ impl Engine<'_> {
         let Some(event) = self.ring.next(&self.epoll) else { return false };
         self.dispatch(core, self.what(event), event);
         true
+    }
+
+    /// It has not been told to drain, and there is a descriptor left for what comes.
+    fn takes_more(&self) -> bool {
+        !self.draining.load(Ordering::Relaxed) && self.doors_shut_until_ms.load(Ordering::Relaxed) == 0
     }
 
     /// Serves the request that has waited here for the longest time.
@@ -408,7 +412,7 @@ impl Engine<'_> {
         let mut first = None;
         // What came before the others could see that this core waits.
         if !self.has_work() {
-            self.seat.set_idle(true);
+            self.seat.set_idle(!self.draining.load(Ordering::Relaxed));
             let take = |event| match first {
                 None => first = Some(event),
                 Some(_) => self.ring.push(event),
@@ -470,22 +474,24 @@ impl Engine<'_> {
         self.nudge();
     }
 
-    /// Watches the listeners.
+    /// Watches the listeners, and what comes from other workers.
     pub(crate) fn open_doors(&self) -> io::Result<()> {
         if self.seat.is_paused() {
             self.doors_shut_until_ms.store(u64::MAX, Ordering::Relaxed);
             return Ok(());
         }
+        self.epoll.add(self.handover.end(), PARCEL, Interest::Shared)?;
         for (door, listener) in self.listeners.iter().enumerate() {
             self.epoll.add(listener.fd.as_fd(), LISTENERS + door as u64, Interest::Shared)?;
         }
         Ok(())
     }
 
-    /// Does not watch the listeners any more; what waits in their queues is for others.
+    /// Does not watch them any more; what waits there is for others.
     pub(crate) fn shut_doors(&self) {
+        // Not watched already: so be it.
+        let _ = self.epoll.delete(self.handover.end());
         for listener in self.listeners {
-            // Not watched already: so be it.
             let _ = self.epoll.delete(listener.fd.as_fd());
         }
     }

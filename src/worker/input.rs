@@ -177,6 +177,11 @@ impl Input {
         Ok(())
     }
 
+    /// Takes no more memory than it needs: it will wait.
+    pub(crate) fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
+    }
+
     /// All bytes of a request of which nothing was read yet, and where in them its body is, if that is whole. `None`:
     /// they are not all here, or no longer as they came.
     pub(crate) fn parcel(&self) -> Option<(&[u8], Option<Bounds>)> {

@@ -80,8 +80,8 @@ impl Engine<'_> {
             while self.receive(driver) {}
         }
         self.shut_doors();
-        // Not watched already: so be it.
-        let _ = self.epoll.delete(self.handover.end());
+        // The master's channel has nothing more to say; closed, it would be readable for ever.
+        let _ = self.epoll.delete(self.channel.as_fd());
         self.has_heirs.store(heirs, Ordering::Relaxed);
         self.draining.store(true, Ordering::SeqCst);
         self.seat.set_status(Status::Draining);

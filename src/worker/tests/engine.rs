@@ -502,6 +502,29 @@ fn a_busy_worker_gives_its_requests_away() {
 }
 
 #[test]
+fn clients_that_reset_while_they_wait_harm_nobody() {
+    for workers in [1, 2] {
+        let worker = Worker::start_several(workers, &[]);
+        let mut busy: Vec<_> = (0..workers).map(|_| worker.connect()).collect();
+        for stream in &mut busy {
+            stream.write_all(b"GET /second HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        }
+        for number in 0..30 {
+            let mut stream = worker.connect();
+            stream.write_all(if number % 3 == 0 { &GET[..20] } else { GET }).unwrap();
+            // Dropped with an answer or an end unread, or reset at once.
+            ruwsgi_sys::stream::reset_on_close(stream.as_fd());
+        }
+        let mut patient = worker.connect();
+        patient.write_all(GET).unwrap();
+        assert_eq!(answer(&mut patient, &mut Vec::new()).1, b"/hi");
+        for stream in &mut busy {
+            assert_eq!(answer(stream, &mut Vec::new()).1, b"/second");
+        }
+    }
+}
+
+#[test]
 fn a_client_that_only_sends_and_never_reads_is_given_up() {
     let worker = Worker::start(&[("socket-timeout", "1")]);
     let mut greedy = worker.connect();
