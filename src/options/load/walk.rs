@@ -15,14 +15,16 @@ fn values(row: &Row) -> (&'static str, Wrong) {
             (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
         }
         "Count" | "MaybeCount" => ("3", Error("many")),
-        "OneOrMore" => ("3", Odd("3 ; a note")),
-        "Requests" | "Seconds" | "MaybeSeconds" | "MaybeNumber" | "Few" => ("33", Odd("33 ; a note")),
+        "OneOrMore" | "Surge" => ("7", Odd("7 ; a note")),
+        "Requests" | "Seconds" | "MaybeSeconds" | "MaybeNumber" | "Few" => ("34", Odd("34 ; a note")),
         "Patience" => ("33", Odd("soon")),
         "Bytes" => ("4096", Error("many")),
         "Keepalive" => ("90", Error("soon")),
         "Mode" | "ThreeDigits" | "Umask" => ("640", Error("999")),
         "Address" | "Socket" => ("127.0.0.1:1", Error("")),
         "Protocol" => ("http", Error("gopher")),
+        "Algorithm" => ("manual", Error("gopher")),
+        "FileAndText" => ("/run/x true", Error("/run/x")),
         "Mounts" => ("/a=app.py", Error("app.py")),
         "Mapping" => ("/a=/srv/a", Error("/a")),
         "ExpiryOfType" => ("text/css=33", Error("text/css=soon")),
