@@ -9,6 +9,7 @@ mod harness;
 
 mod api;
 mod bad_input;
+mod check;
 mod conformance;
 mod daemonize;
 mod docs;
@@ -22,6 +23,7 @@ mod inherit;
 mod limits;
 mod log_format;
 mod logs;
+mod migrate;
 mod mounts;
 mod options;
 mod pythons;
