@@ -59,6 +59,7 @@ fn act(request: Result<Request, Error>, source: Source, log: &Log) -> (u8, Optio
         }
         Ok(Request::Stop(pidfile)) => report(ruwsgi_core::stop(&pidfile), log),
         Ok(Request::Reload(pidfile)) => report(ruwsgi_core::reload(&pidfile), log),
+        Ok(Request::Pause(pidfile)) => report(ruwsgi_core::pause(&pidfile), log),
         Err(error) => {
             for line in error.lines() {
                 say(log, format!("error: {line}").as_bytes());

@@ -187,3 +187,15 @@ fn files_can_ask_for_the_same() {
     server.site.write("brutal", "");
     server.wait_for("generation 2 is complete");
 }
+
+#[test]
+fn a_pidfile_is_enough_to_pause_and_resume() {
+    let server = Site::app("hello.py").ini("pidfile = pid").start();
+    for (option, says) in [("--pause", "paused:"), ("--resume", "resumed")] {
+        let ended = server.site.run_with([option, "pid"]);
+        assert_eq!((ended.code, ended.log.as_str()), (0, ""));
+        server.wait_for(says);
+    }
+    server.get("/").ok();
+    server.site.run_with(["--suspend", "nothing"]).failed(1, &["nothing can't be read"]);
+}

@@ -29,6 +29,7 @@ mod mounts;
 mod options;
 mod pythons;
 mod recycle;
+mod reliability;
 mod reload;
 mod sdks;
 mod static_files;

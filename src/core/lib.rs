@@ -19,7 +19,7 @@ mod unknown;
 use std::fmt;
 use std::io;
 
-pub use pidfile::{reload, stop};
+pub use pidfile::{pause, reload, stop};
 use ruwsgi_options::Config;
 pub use start::run;
 

@@ -82,6 +82,11 @@ pub fn reload(path: &Path) -> Result<(), String> {
     send(path, signal::hang_up)
 }
 
+/// Asks the instance that has this pidfile to pause, or to go on.
+pub fn pause(path: &Path) -> Result<(), String> {
+    send(path, signal::pause)
+}
+
 fn send(path: &Path, order: fn(i32) -> io::Result<()>) -> Result<(), String> {
     let shown = path.display();
     let text =

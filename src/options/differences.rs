@@ -60,6 +60,31 @@ const LIFE: &[Difference] = &[
         "umask = 000",
     ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
+    differs(
+        "`harakiri`",
+        "the worker is killed with all its requests",
+        "the client gets 504, the stack is logged, other requests of the worker are finished",
+        "",
+    ),
+    differs(
+        "`stats`",
+        "all variables of a request, cookies too; the socket is open to whom the umask lets in",
+        "method, URI and address; mode 600",
+        "chmod-socket = 660",
+    ),
+    differs(
+        "`reload-on-rss` and its kin",
+        "the worker ends after a request, then another one starts",
+        "the other one is ready first, one at a time",
+        "",
+    ),
+    differs(
+        "`touch-chain-reload`, the letter `c`",
+        "workers end one by one; new code only with `lazy-apps`",
+        "a reload, as `touch-reload`: workers are always replaced one by one",
+        "",
+    ),
+    differs("the loading of an application", "may take any time", "600 s at most", "load-timeout = 0"),
     differs("the master (`master`)", "only with `master`", "always there", ""),
     differs("interpreters (`single-interpreter`)", "one for each application", "one for each process", ""),
     differs(

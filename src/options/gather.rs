@@ -57,6 +57,8 @@ pub enum Ending {
     Stop(PathBuf),
     /// `reload`: the pidfile.
     Reload(PathBuf),
+    /// `pause` and its kin: the pidfile.
+    Pause(PathBuf),
 }
 
 /// The collection.

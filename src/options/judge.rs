@@ -153,18 +153,18 @@ mod tests {
         let exposes = "https: not built yet: nothing listens at this address; allow-missing = https starts without it";
         assert_eq!(self::refused(&[("https", "x")], false), format!("{exposes} (app.ini:1)"));
         let told = "https: not built yet: nothing listens at this address (app.ini:1)";
-        assert_eq!(judged(&[("https", "x")], false, "stats, https"), Ok(vec![told.into()]));
+        assert_eq!(judged(&[("https", "x")], false, "snmp, https"), Ok(vec![told.into()]));
         let never = "rack: no part of this server: it runs Python; for Ruby there is Puma; allow-missing = rack starts";
         assert!(judged(&[("rack", "x")], false, "").is_err_and(|error| error.to_string().starts_with(never)));
     }
 
     #[test]
     fn a_name_is_told_once_and_all_reasons_at_once() {
-        let lines = [("route", "a"), ("log-syslog", "x"), ("stats", "b"), ("route", "c"), ("log-syslog", "y")];
+        let lines = [("route", "a"), ("log-syslog", "x"), ("snmp", "b"), ("route", "c"), ("log-syslog", "y")];
         let error = judged(&lines, false, "").expect_err("two reasons");
         assert_eq!(error.lines().len(), 2);
         assert!(error.lines()[0].ends_with("(app.ini:1)"), "{error}");
-        assert_eq!(judged(&lines, false, "route stats").map(|notices| notices.len()), Ok(3));
+        assert_eq!(judged(&lines, false, "route snmp").map(|notices| notices.len()), Ok(3));
     }
 
     #[test]

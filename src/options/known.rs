@@ -146,7 +146,7 @@ mod tests {
         for name in [
             "fastcgi-socket",
             "https",
-            "stats",
+            "snmp",
             "emperor",
             "worker-mount",
             "check-static-docroot",
@@ -169,9 +169,7 @@ mod tests {
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in
-            ["log-syslog", "pidfile2", "cheaper", "touch-logrotate", "cpu-affinity", "reload-on-rss", "log-encoder"]
-        {
+        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "cpu-affinity", "log-encoder"] {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
         for name in ["reaper", "wsgi-strict", "log-master"] {

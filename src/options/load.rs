@@ -39,6 +39,8 @@ pub enum Request {
     Stop(PathBuf),
     /// Ask the instance that has this pidfile to reload.
     Reload(PathBuf),
+    /// Ask the instance that has this pidfile to pause, or to go on.
+    Pause(PathBuf),
     /// Run.
     Run(Loaded),
 }
@@ -185,6 +187,7 @@ fn instead(gather: &Gather<'_>, config: &Config) -> Option<Request> {
         Some(Ending::Print(text)) => return Some(Request::Print(text.clone())),
         Some(Ending::Stop(pidfile)) => return Some(Request::Stop(pidfile.clone())),
         Some(Ending::Reload(pidfile)) => return Some(Request::Reload(pidfile.clone())),
+        Some(Ending::Pause(pidfile)) => return Some(Request::Pause(pidfile.clone())),
         None => {}
     }
     let control = &config.control;

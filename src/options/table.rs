@@ -685,11 +685,13 @@ options! {
         ["stop"] => stop: Acted as "PIDFILE";
         /// make the server that has this pidfile reload
         ["reload"] => reload: Acted as "PIDFILE";
+        /// pause the server that has this pidfile, or let it go on
+        ["pause", "suspend", "resume"] => pause: Acted as "PIDFILE";
         /// unknown options, odd values and options that are not built yet are errors
         ["strict"] => strict: Flag;
         /// say the configuration as one file in the log, then start
         ["show-config"] => show_config: Flag;
-        /// take orders from this FIFO: r reloads, q stops ...
+        /// take orders from this FIFO: r to reload, q to stop and more
         ["master-fifo"] => master_fifo: Paths as "FILE";
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";

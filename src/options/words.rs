@@ -40,6 +40,8 @@ pub enum Act {
     Stop,
     /// The same.
     Reload,
+    /// The same: it pauses, or goes on.
+    Pause,
     /// Prints a file as it is appended to the executable.
     Append,
     /// Prints a file.
@@ -117,6 +119,7 @@ pub fn act(name: &str) -> Option<Act> {
         "help" | "usage" => Act::Help,
         "stop" => Act::Stop,
         "reload" => Act::Reload,
+        "pause" | "suspend" | "resume" => Act::Pause,
         "binary-append-data" => Act::Append,
         "extract" => Act::Extract,
         _ if WAIT.contains(&name) => Act::Nothing,
@@ -146,9 +149,6 @@ const WAIT: &[&str] = &[
     "flock-wait2",
     "spooler-processes",
     "signal",
-    "pause",
-    "suspend",
-    "resume",
     "config",
     "connect-and-read",
     "print-sym",

@@ -119,6 +119,14 @@ pub fn thread_count() -> usize {
     std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count)
 }
 
+/// Where memory is short, this process goes before its parent: anybody may say so of himself. Nothing depends on it.
+pub fn go_before_parent() {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    let now: i32 = std::fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+    // proc_pid_oom_score_adj(5): 1000 is the most.
+    let _ = std::fs::write(PATH, now.saturating_add(100).min(1000).to_string());
+}
+
 /// Begins a session of its own: no terminal, nobody else's group.
 pub fn new_session() -> io::Result<()> {
     nix::unistd::setsid()?;

@@ -121,6 +121,11 @@ pub fn interrupt(pid: i32) -> io::Result<()> {
     send(pid, Signal::SIGINT)
 }
 
+/// SIGTSTP to one process.
+pub fn pause(pid: i32) -> io::Result<()> {
+    send(pid, Signal::SIGTSTP)
+}
+
 /// SIGHUP to one process.
 pub fn hang_up(pid: i32) -> io::Result<()> {
     send(pid, Signal::SIGHUP)

@@ -36,6 +36,7 @@ pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 
     if process::die_with_parent().is_err() || process::parent_id() != zygote.master {
         return 0;
     }
+    process::go_before_parent();
     let log = zygote.log.clone();
     if let Err(error) = api::become_worker(seat.slot, seat.seat, &channel) {
         tracing::error!("worker {} can't be told of the master: {error}", seat.slot);

@@ -19,7 +19,7 @@ pub const TOPICS: &[Topic] = &[
          test=,J python-version zabbix-template?",
     ),
     never("there are no plugins to build: what is there is built in", "build-plugin="),
-    exposes("a server starts and the other one goes on (signal it with kill)", "pause= suspend= resume= signal="),
+    exposes("a server starts and the other one goes on (signal it with kill)", "signal="),
     exposes("a server starts instead of asking another one", "connect-and-read= nagios ping= ping-timeout="),
     exposes("the server starts and stays", "no-server command-mode"),
     exposes("this library is not loaded", "dlopen="),

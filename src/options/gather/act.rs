@@ -54,11 +54,16 @@ impl Gather<'_> {
                 self.printed.push(value.into());
                 Ok(())
             }
-            Act::Exit | Act::Help | Act::Stop | Act::Reload | Act::Append | Act::Extract if self.conditional => Ok(()),
+            Act::Exit | Act::Help | Act::Stop | Act::Reload | Act::Pause | Act::Append | Act::Extract
+                if self.conditional =>
+            {
+                Ok(())
+            }
             Act::Exit => self.end(Ending::Exit(exit_code(value))),
             Act::Help => self.end(Ending::Help),
             Act::Stop => self.end(Ending::Stop(self.path(value))),
             Act::Reload => self.end(Ending::Reload(self.path(value))),
+            Act::Pause => self.end(Ending::Pause(self.path(value))),
             Act::Append => self.text(value).and_then(|text| self.end(Ending::Print(attached::append(&text)))),
             Act::Extract => self.text(value).and_then(|text| self.end(Ending::Print(text.to_vec()))),
             Act::End | Act::Nothing => Ok(()),
