@@ -17,7 +17,16 @@ const ABOUT: &str = "run Python (WSGI) applications from uWSGI's configuration";
 const LONG: &str = "\
 Runs the Python applications that uWSGI runs, from the same files. An option is the same on the command line \
 (--processes 4), in a file (processes = 4) and in the environment (UWSGI_PROCESSES=4). Files without an option are read \
-last; MODULE:CALLABLE loads an application.";
+last; MODULE:CALLABLE loads an application. ruwsgi check, explain and migrate speak of a file instead of serving it; each \
+has its own --help. ruwsgi completions SHELL prints a script for bash, zsh, fish or elvish.";
+
+/// The words that come first, and stand for something else than a server.
+const COMMANDS: [(&str, &str); 4] = [
+    ("check", "say what is wrong with a configuration"),
+    ("explain", "show each value and where it comes from"),
+    ("migrate", "write a smaller file that means the same"),
+    ("completions", "print a script for a shell"),
+];
 
 const SYNOPSIS: &str = "\
 .SH SYNOPSIS
@@ -90,6 +99,10 @@ fn command() -> Command {
         .disable_version_flag(true)
         .args(options)
         .arg(files)
+        .subcommands(COMMANDS.map(|(name, about)| {
+            Command::new(name).about(about).arg(clap::Arg::new("FILE").value_hint(ValueHint::FilePath))
+        }))
+        .disable_help_subcommand(true)
 }
 
 #[cfg(test)]
@@ -105,7 +118,7 @@ mod tests {
         for shell in ["bash", "zsh", "fish"] {
             let script = asked(&words(&format!("completions {shell}"))).expect("asked").expect("a shell");
             assert!(script.contains("processes") && script.contains("http-socket"), "{shell}");
-            assert!(!script.contains("cpu-affinity"), "{shell}");
+            assert!(script.contains("migrate") && !script.contains("cpu-affinity"), "{shell}");
         }
         assert!(asked(&words("completions csh")).expect("asked").is_err());
         assert!(asked(&words("completions")).expect("asked").is_err());
