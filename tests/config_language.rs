@@ -205,7 +205,7 @@ fn a_server_is_stopped_and_reloaded_by_its_pidfile() {
     site.run_with(["--stop", &pidfile]).failed(1, &["app.pid can't be read"]);
     site.write("bad.pid", "none\n");
     site.run_with(["--reload", "bad.pid"]).failed(1, &["bad.pid holds no pid: \"none\""]);
-    site.run_with(["--pause", "bad.pid"]).failed(1, &["pause: not built yet"]);
+    site.run_with(["--pause", "bad.pid"]).failed(1, &["bad.pid holds no pid"]);
 }
 
 #[test]
