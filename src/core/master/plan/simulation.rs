@@ -1,7 +1,7 @@
 //! Lives of an instance, played through: a world of zygotes and workers that load slowly, die, hang, lie and are
 //! killed, under storms of signals; after each order it is checked that nothing that must not happen has happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ruwsgi_contract::message::{FromWorker, FromZygote, Recycle, Wish};
 use ruwsgi_contract::scoreboard::Activity;
@@ -85,6 +85,8 @@ struct World {
     begun: Vec<(u64, How)>,
     events: Vec<Event>,
     exit: Option<u8>,
+    inputs: VecDeque<Input>,
+    feeding: bool,
 }
 
 fn settings(processes: u32) -> Settings {
@@ -129,6 +131,8 @@ impl World {
             begun: Vec::new(),
             events: Vec::new(),
             exit: None,
+            inputs: VecDeque::new(),
+            feeding: false,
         };
         world.at(0, Happening::Input(Input::Start));
         world
@@ -260,12 +264,19 @@ impl World {
         }
     }
 
+    /// As the runner does it: what comes of an order is told when all orders of a decision are done.
     fn feed(&mut self, input: Input) {
-        let orders = self.plan.decide(input, self.now);
-        for order in orders {
-            self.perform(order);
-            self.check();
+        self.inputs.push_back(input);
+        if std::mem::replace(&mut self.feeding, true) {
+            return;
         }
+        while let Some(input) = self.inputs.pop_front() {
+            for order in self.plan.decide(input, self.now) {
+                self.perform(order);
+                self.check();
+            }
+        }
+        self.feeding = false;
     }
 
     fn perform(&mut self, order: Order) {
@@ -296,7 +307,8 @@ impl World {
                 self.soon(limit, Happening::Of(pid, Act::Dies(End::Exited(0))));
             }
             Order::Pause { worker, .. } => {
-                assert!(self.workers.contains_key(&worker), "a worker that is gone is paused");
+                let is_known = self.workers.contains_key(&worker) || self.wronged.contains(&worker);
+                assert!(is_known, "a worker that is gone is paused");
             }
             Order::Expire { worker } => assert!(self.workers.contains_key(&worker), "a worker that is gone expires"),
             Order::Raise { signal } => self.feed(Input::Signal { signal, in_flight: 0 }),
