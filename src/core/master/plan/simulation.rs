@@ -1,16 +1,17 @@
 //! Lives of an instance, played through: a world of zygotes and workers that load slowly, die, hang, lie and are
 //! killed, under storms of signals; after each order it is checked that nothing that must not happen has happened.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod lives;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ruwsgi_contract::message::{FromWorker, FromZygote, Recycle, Wish};
 use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
 use super::Plan;
-use super::cheaper::{ALGORITHMS, Cheaper};
 use crate::master::event::Event;
-use crate::master::order::{Command, Harakiri, How, Input, Load, Order, Recycling, Settings, Signal, Usage, Work};
+use crate::master::order::{Harakiri, How, Input, Load, Order, Recycling, Settings, Signal, Work};
 
 /// A small generator (xorshift), so that a seed is a life.
 struct Random(u64);
@@ -85,6 +86,8 @@ struct World {
     begun: Vec<(u64, How)>,
     events: Vec<Event>,
     exit: Option<u8>,
+    inputs: VecDeque<Input>,
+    feeding: bool,
 }
 
 fn settings(processes: u32) -> Settings {
@@ -129,6 +132,8 @@ impl World {
             begun: Vec::new(),
             events: Vec::new(),
             exit: None,
+            inputs: VecDeque::new(),
+            feeding: false,
         };
         world.at(0, Happening::Input(Input::Start));
         world
@@ -260,12 +265,19 @@ impl World {
         }
     }
 
+    /// As the runner does it: what comes of an order is told when all orders of a decision are done.
     fn feed(&mut self, input: Input) {
-        let orders = self.plan.decide(input, self.now);
-        for order in orders {
-            self.perform(order);
-            self.check();
+        self.inputs.push_back(input);
+        if std::mem::replace(&mut self.feeding, true) {
+            return;
         }
+        while let Some(input) = self.inputs.pop_front() {
+            for order in self.plan.decide(input, self.now) {
+                self.perform(order);
+                self.check();
+            }
+        }
+        self.feeding = false;
     }
 
     fn perform(&mut self, order: Order) {
@@ -296,7 +308,8 @@ impl World {
                 self.soon(limit, Happening::Of(pid, Act::Dies(End::Exited(0))));
             }
             Order::Pause { worker, .. } => {
-                assert!(self.workers.contains_key(&worker), "a worker that is gone is paused");
+                let is_known = self.workers.contains_key(&worker) || self.wronged.contains(&worker);
+                assert!(is_known, "a worker that is gone is paused");
             }
             Order::Expire { worker } => assert!(self.workers.contains_key(&worker), "a worker that is gone expires"),
             Order::Raise { signal } => self.feed(Input::Signal { signal, in_flight: 0 }),
@@ -445,114 +458,6 @@ fn whatever_happens_the_newest_good_generation_serves_in_the_end() {
         world.signal(0, Signal::Term);
         world.play(260_000);
         assert_eq!(world.exit, Some(0), "seed {seed}");
-    }
-}
-
-/// All kinds of settings.
-fn any_settings(random: &mut Random) -> Settings {
-    let processes = 1 + random.below(5) as u32;
-    let mut settings = settings(processes);
-    settings.surge = 1 + random.below(u64::from(processes)) as u32;
-    settings.in_place = random.one_in(4);
-    settings.load_ms = if random.one_in(2) { 5_000 } else { 0 };
-    settings.cheap = random.one_in(6);
-    settings.idle_ms = if random.one_in(5) { 4_000 } else { 0 };
-    settings.recycling.age_ms = if random.one_in(3) { 15_000 } else { 0 };
-    settings.recycling.age_step_ms = 700;
-    settings.recycling.look_ms = if random.one_in(3) { 3_000 } else { 0 };
-    settings.recycling.soft.resident = 100;
-    settings.recycling.hard.resident = 200;
-    if processes > 1 && random.one_in(2) {
-        settings.cheaper = Some(Cheaper {
-            least: 1,
-            initial: 1 + random.below(u64::from(processes)) as u32,
-            step: 1 + random.below(3) as u32,
-            algorithm: random.below(ALGORITHMS.len() as u64) as usize,
-            ..super::cheaper::usual()
-        });
-    }
-    settings
-}
-
-/// One life under orders of every kind; at its end, with good code, as many workers serve as are wanted, and a stop ends
-/// it.
-fn play_any_life(seed: u64) {
-    const COMMANDS: [Command; 7] = [
-        Command::Reload,
-        Command::ReloadBrutally,
-        Command::RenewWorkers,
-        Command::RenewWorkersBrutally,
-        Command::More,
-        Command::Fewer,
-        Command::Cheap,
-    ];
-    let mut random = Random::new(seed);
-    let mut world = World::new(seed, 1, false);
-    world.next = any_settings(&mut random);
-    world.plan = Plan::new(world.next);
-    world.play(11_000);
-    world.wild = random.one_in(2);
-    for second in 0..40 {
-        match random.below(6) {
-            0 => {
-                let command = COMMANDS[random.below(7) as usize];
-                world.feed(Input::Command { command, in_flight: 0 });
-                world.next = any_settings(&mut random);
-            }
-            1 => world.feed(Input::Knock),
-            2 if random.one_in(4) => world.feed(Input::Command { command: Command::Pause, in_flight: 0 }),
-            3 => {
-                let worker = world.up.first().copied().unwrap_or(1);
-                let usage = Usage { resident: random.below(250), ..Usage::default() };
-                world.feed(Input::Memory { worker, usage });
-            }
-            4 => {
-                let worker = world.up.last().copied().unwrap_or(1);
-                let activity = Activity { since_ms: 1, deadline_ms: 2, request: "a".into() };
-                let others = random.below(2) as usize;
-                world.feed(Input::Overdue { worker, requests: vec![(0, activity)], others, waiting: 0 });
-            }
-            _ => {}
-        }
-        let (busy, backlog) = (random.below(11), random.below(3) as u32 * 20);
-        let load = world.load(busy, backlog);
-        world.feed(Input::Load(load));
-        world.play(12_000 + second * 1_000);
-    }
-    // What the wild time has left waiting is over; then the code is good, and nothing more is asked for.
-    world.wild = false;
-    world.play(150_000);
-    if world.plan.is_paused() {
-        world.feed(Input::Command { command: Command::Pause, in_flight: 0 });
-    }
-    let calm = Settings { recycling: Recycling::default(), idle_ms: 0, ..any_settings(&mut random) };
-    world.next = calm;
-    world.signal(0, Signal::Hup);
-    world.play(300_000);
-    assert_eq!(world.exit, None, "seed {seed}");
-    world.feed(Input::Knock);
-    world.play(310_000);
-    let wanted = world.plan.wanted();
-    let least = calm.cheaper.map_or(calm.processes, |rules| rules.least) as usize;
-    assert!((least..=calm.processes as usize).contains(&wanted), "seed {seed}: {wanted} of {calm:?}");
-    assert_eq!((world.up.len(), world.workers.len()), (wanted, wanted), "seed {seed}: {:?}", world.plan);
-    world.signal(0, Signal::Term);
-    world.play(320_000);
-    assert_eq!(world.exit, Some(0), "seed {seed}");
-}
-
-#[test]
-fn whatever_is_asked_for_as_many_workers_serve_as_are_wanted() {
-    for seed in 1..300 {
-        play_any_life(seed);
-    }
-}
-
-#[test]
-#[ignore = "minutes: for who changes the plan"]
-fn a_hundred_thousand_lives() {
-    for seed in 1..=100_000 {
-        play_any_life(seed);
     }
 }
 
