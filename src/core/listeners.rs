@@ -14,7 +14,7 @@ use ruwsgi_options::{Config, Listener};
 use ruwsgi_sys::listen::{self, Owner, Place as Seen};
 use ruwsgi_sys::privilege;
 
-use self::address::Address;
+pub(crate) use self::address::Address;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.

@@ -200,7 +200,15 @@ impl<'a> Gather<'a> {
             }
             Times::Perhaps(item) => {
                 self.conditional = true;
-                self.record_with(directive, &item);
+                let index = self.records.len();
+                match item {
+                    Some(item) => self.record_with(directive, &item),
+                    None => self.record(directive),
+                }
+                // What an unknown item stands in is unknown, too.
+                if let Some(record) = self.records.get_mut(index) {
+                    record.unsure = record.directive.value.as_ref().is_some_and(|value| value.contains_str("%(_)"));
+                }
                 self.conditional = false;
             }
         }

@@ -39,14 +39,14 @@ impl Engine<'_> {
         self.complete(vars, connection);
         core.app.mount(vars);
         let scheme = self.scheme(vars, connection);
-        let close = self.rules.keepalive.is_none() || self.draining.load(Ordering::Relaxed);
+        let close = self.rules.keepalive.is_none() || self.is_leaving();
 
         if connection.output.capacity() == 0 {
             connection.output = core.pool.pop().unwrap_or_default();
         }
         let wire =
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
-        let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
+        let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
@@ -199,18 +199,14 @@ impl Engine<'_> {
 
     /// A refused request leaves a line, at most one a second: a flood of them is not to become a flood of lines.
     /// `answered`: the client was told, too.
-    pub(crate) fn tell_refusal<A: App>(
-        &self,
-        core: &Core<'_, A>,
-        connection: &Connection,
-        refusal: Refusal,
-        answered: bool,
-    ) {
-        let Some(before) = self.refusals.count(core.now.second()) else { return };
+    pub(crate) fn tell_refusal(&self, second: i64, connection: &Connection, refusal: Refusal, answered: bool) {
+        let Some(before) = self.refusals.count(second) else { return };
         let hint = match refusal {
             Refusal::HeadTooLarge | Refusal::TargetTooLong => {
                 format!(" (buffer-size = {})", self.rules.limits.head_bytes)
             }
+            Refusal::Crowded => format!(" (request-queue = {})", self.rules.queue_limit),
+            Refusal::Stale => format!(" (request-queue-timeout = {})", self.rules.queue_timeout_ms / 1000),
             Refusal::Modifier(number) => format!(" (modifier1 {number})"),
             _ => String::new(),
         };

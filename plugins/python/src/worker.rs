@@ -61,7 +61,7 @@ fn end_python(py: Python<'_>) {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, listeners, mut apps, mut files, .. } = zygote;
+    let Zygote { log, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
     if lazy {
         match mount::everything(py, &config, &log) {
             Ok(loaded) => {
@@ -84,12 +84,14 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             // What the application starts may accept there, or not: nothing else depends on it.
             let _ = exec::keep_at_exec(fd.as_fd());
         }
-        Some(Listener { fd, exchange: protocol.exchange, port })
+        let identity = listen::identity(fd.as_fd()).ok()?;
+        Some(Listener { fd, exchange: protocol.exchange, port, identity })
     });
     let setup = Setup {
         config: &config,
         listeners: listeners.collect(),
         channel,
+        handover: &handover,
         scoreboard: &scoreboard,
         seat,
         slot,
