@@ -80,7 +80,8 @@ impl Plan {
     /// drain, while a replacement starts. When none is left, the worker ends.
     pub(super) fn overdue(&mut self, id: u64, requests: Vec<(usize, Activity)>, others: usize, waiting: u32) {
         let Some(worker) = self.workers.get(&id) else { return };
-        if worker.pid.is_none() || matches!(worker.state, State::Killed { .. }) {
+        // Who was never up has no request, whatever its seat says.
+        if worker.pid.is_none() || worker.up_ms.is_none() || matches!(worker.state, State::Killed { .. }) {
             return;
         }
         let (who, now_ms, stays) = (worker.who(), self.now, worker.stays());
