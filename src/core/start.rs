@@ -1,8 +1,6 @@
 //! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
-use std::path::Path;
-
 use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Loaded, Source};
@@ -107,8 +105,8 @@ pub(crate) fn show_name(config: &Config) {
 fn pidfile(config: &Config) -> Result<Option<Pidfile>, String> {
     let Some(path) = &config.process.pidfile else { return Ok(None) };
     let place = Place(config, "pidfile");
-    let written = Pidfile::write(Path::new(path));
-    written.map(Some).map_err(|error| format!("pidfile: cannot write {path}: {}{place}", why(&error)))
+    let written = Pidfile::write(path);
+    written.map(Some).map_err(|error| format!("pidfile: cannot write {}: {}{place}", path.display(), why(&error)))
 }
 
 /// Goes where `chdir` says, always from where the start was: a reload finds what a link leads to now.
@@ -116,5 +114,5 @@ pub(crate) fn change_folder(config: &Config, source: &Source) -> Result<(), Stri
     let Some(folder) = &config.process.chdir else { return Ok(()) };
     let place = Place(config, "chdir");
     let entered = std::env::set_current_dir(source.cwd.join(folder));
-    entered.map_err(|error| format!("chdir: {folder} can't be entered: {}{place}", why(&error)))
+    entered.map_err(|error| format!("chdir: {} can't be entered: {}{place}", folder.display(), why(&error)))
 }
