@@ -1,6 +1,7 @@
 //! The language of configurations from outside: conditions, loops, templates, other formats and sources, and what is said
 //! about files that are wrong. Small things are tested in `src/options`.
 
+use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
@@ -246,15 +247,17 @@ fn files_that_are_none_are_told() {
 
 #[test]
 fn values_are_bytes() {
-    let site = Site::code(
-        "import uwsgi\ndef application(e, start):\n    start('200 OK', [])\n    return [repr(uwsgi.opt['mine']).encode()]\n",
-    );
-    let mut text = b"[uwsgi]\nhttp-socket = 127.0.0.1:0\nwsgi-file = app.py\nmine = caf\xe9\n".to_vec();
-    text.extend_from_slice("theirs = \u{e9}\n".as_bytes());
+    let site = Site::empty();
+    let folder = site.path("").join(OsStr::from_bytes(b"caf\xe9"));
+    std::fs::create_dir(&folder).unwrap();
+    let code = "import os, uwsgi\ndef application(e, start):\n    start('200 OK', [])\n    \
+                return [repr((uwsgi.opt['mine'], os.path.basename(os.getcwdb()), os.environb[b'HERE'])).encode()]\n";
+    std::fs::write(folder.join("app.py"), code).unwrap();
+    let text = b"[uwsgi]\nhttp-socket = 127.0.0.1:0\nmine = \xff\xe9\nchdir = caf\xe9\nwsgi-file = app.py\nenv = HERE=%(mine)\n";
     std::fs::write(site.path("bytes.ini"), text).unwrap();
-    let server = site.launch_with([std::ffi::OsStr::from_bytes(b"bytes.ini")]);
+    let server = site.launch_with(["bytes.ini"]);
     server.wait_for_workers(1);
-    assert_eq!(server.get("/").ok(), r"b'caf\xe9'");
+    assert_eq!(server.get("/").ok(), r"(b'\xff\xe9', b'caf\xe9', b'\xff\xe9')");
 }
 
 /// Each line of what uWSGI shows, for files of our own; where it is installed.

@@ -52,7 +52,10 @@ fn workers_serve_while_the_master_is_stopped() {
     for _ in 0..20 {
         assert_eq!(server.get("/").ok(), "hello");
     }
-    server.workers()[0].signal(Signal::SIGKILL);
+    let worker = server.workers()[0];
+    worker.signal(Signal::SIGKILL);
+    // What wakes one that is about to die is lost until the next connection comes, or the master has replaced it.
+    eventually("it is dead", || worker.status("State").filter(|state| state.starts_with('Z')));
     assert_eq!(server.get("/").ok(), "hello");
     server.signal(Signal::SIGCONT);
     server.wait_for_workers(3);

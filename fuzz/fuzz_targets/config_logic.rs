@@ -17,15 +17,13 @@ const PARTS: [&str; 32] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let mut argv = vec!["ruwsgi".into()];
+    let mut env = vec![("HOME".into(), "/root".into())];
     for line in data.split(|byte| *byte == 0xff).take(40) {
         let Some((name, value)) = line.split_first() else { continue };
         let value: String = value.iter().take(40).map(|byte| PARTS[usize::from(byte % 32)]).collect();
-        argv.push("--set".into());
-        argv.push(format!("{}={value}", NAMES[usize::from(name % 24)]).into());
+        env.push(("UWSGI_SET".into(), format!("{}={value}", NAMES[usize::from(name % 24)]).into()));
     }
-    let env = vec![("HOME".into(), "/root".into())];
-    let found = survey(&Source { argv, env, cwd: "/".into(), reloading: false }, false);
+    let found = survey(&Source { env, cwd: "/".into(), ..Source::default() }, false);
     assert!(found.problems.iter().all(|problem| !problem.to_string().is_empty()));
     let _ = found.request();
 });

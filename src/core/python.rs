@@ -22,7 +22,7 @@ pub(crate) struct Interpreter {
 /// it does not want another one.
 pub(crate) fn find(config: &Config, env: &[(OsString, OsString)]) -> Result<Interpreter, String> {
     if let Some(home) = &config.python.home {
-        return match in_folder(Path::new(home)) {
+        return match in_folder(home) {
             Ok(program) => Ok(Interpreter { program: program.into(), from: "home" }),
             Err(why) => Err(format!("home: {why}{}", Place(config, "home"))),
         };

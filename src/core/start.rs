@@ -120,11 +120,11 @@ pub(crate) fn show_name(config: &Config) {
 }
 
 /// Writes the pidfile that an option names, if it names one.
-pub(crate) fn pidfile(config: &Config, option: &str, path: Option<&str>) -> Result<Option<Pidfile>, String> {
+pub(crate) fn pidfile(config: &Config, option: &str, path: Option<&Path>) -> Result<Option<Pidfile>, String> {
     let Some(path) = path else { return Ok(None) };
     let place = Place(config, option);
-    let written = Pidfile::write(Path::new(path));
-    written.map(Some).map_err(|error| format!("{option}: cannot write {path}: {}{place}", why(&error)))
+    let written = Pidfile::write(path);
+    written.map(Some).map_err(|error| format!("{option}: cannot write {}: {}{place}", path.display(), why(&error)))
 }
 
 /// Goes where `chdir` says, always from where the start was: a reload finds what a link leads to now.
@@ -132,5 +132,5 @@ pub(crate) fn change_folder(config: &Config, source: &Source) -> Result<(), Stri
     let Some(folder) = &config.process.chdir else { return Ok(()) };
     let place = Place(config, "chdir");
     let entered = std::env::set_current_dir(source.cwd.join(folder));
-    entered.map_err(|error| format!("chdir: {folder} can't be entered: {}{place}", why(&error)))
+    entered.map_err(|error| format!("chdir: {} can't be entered: {}{place}", folder.display(), why(&error)))
 }

@@ -51,6 +51,9 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
     if let Some(first) = arguments.first().filter(|first| COMMANDS.iter().any(|command| first == command)) {
         return Err(Error::new(format!("the command {} is not built yet: see --help", first.display())));
     }
+    if arguments.is_empty() {
+        return Ok(Vec::new());
+    }
     let matches = command().try_get_matches_from(attach(arguments)).map_err(|error| refusal(&error))?;
     let (mut options, mut files) = (Vec::new(), Vec::new());
     for id in matches.ids() {

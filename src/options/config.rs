@@ -203,7 +203,7 @@ mod tests {
     fn the_last_scalar_wins_and_lists_grow() {
         let (config, _) = interpret(&[("processes", "2"), ("pp", "a"), ("workers", "4"), ("pythonpath", "b")]);
         assert_eq!(config.workers.processes, 4);
-        assert_eq!(config.python.pythonpath, ["a", "b"]);
+        assert_eq!(config.python.pythonpath, ["a", "b"].map(std::path::PathBuf::from));
         assert_eq!(config.origin("processes").map(ToString::to_string).as_deref(), Some("app.ini:3"));
         assert_eq!(config.origin("workers"), config.origin("processes"));
         assert_eq!(config.origin("threads"), None);

@@ -1,7 +1,10 @@
 //! How a value is read: each kind of option turns text into the type of its field, as uWSGI does, and remarks on text
 //! that is not what the option wants. The `table` names a kind in each row; `Config::interpret` calls them.
 
-use bstr::BStr;
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use bstr::{BStr, ByteSlice};
 
 use crate::directive::Origin;
 use crate::table::{Listener, Mount};
@@ -511,21 +514,23 @@ impl Kind for Protocol {
 }
 
 impl Kind for Environ {
-    type Field = Vec<(String, Option<String>)>;
+    type Field = Vec<(OsString, Option<OsString>)>;
     const HINT: &'static str = "NAME=VALUE";
     const TAKES: Option<&'static str> = Some("NAME=VALUE or NAME");
+    const BYTES: bool = true;
 
     /// As `putenv` does: without `=` the variable is removed.
     fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
-        let text = said.value.unwrap_or_default();
-        let (name, value) = match text.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (text, None),
+        let text = said.bytes.unwrap_or_default();
+        let owned = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let (name, value) = match text.split_once_str("=") {
+            Some((name, value)) => (name, Some(owned(value))),
+            None => (text.as_bytes(), None),
         };
         if name.is_empty() {
             return Ok(odd(Some(format!("{text:?} names no variable")), &"nothing"));
         }
-        field.push((name.to_owned(), value));
+        field.push((owned(name), value));
         Ok(None)
     }
 }
@@ -676,9 +681,9 @@ pub(crate) mod tests {
             assert!(read::<Mounts>(Some(bad)).1.is_err(), "{bad:?}");
         }
         assert!(read::<Mounts>(Some("example.com|/a=a:b")).1.is_err_and(|why| why.contains("not built yet")));
-        assert_eq!(read::<Environ>(Some("A=b=c")).0, [("A".to_owned(), Some("b=c".to_owned()))]);
-        assert_eq!(read::<Environ>(Some("A=")).0, [("A".to_owned(), Some(String::new()))]);
-        assert_eq!(read::<Environ>(Some("A")).0, [("A".to_owned(), None)]);
+        assert_eq!(read::<Environ>(Some("A=b=c")).0, [("A".into(), Some("b=c".into()))]);
+        assert_eq!(read::<Environ>(Some("A=")).0, [("A".into(), Some("".into()))]);
+        assert_eq!(read::<Environ>(Some("A")).0, [("A".into(), None)]);
         assert_eq!(read::<Environ>(Some("=b")).0, []);
         assert!(read::<Environ>(Some("=b")).1.is_ok_and(|said| said.is_some()));
     }

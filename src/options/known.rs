@@ -88,11 +88,19 @@ pub fn meant(name: &str) -> Option<&'static str> {
     let plain = name.to_ascii_lowercase().replace('_', "-");
     // A quarter of the letters may be wrong, and three at most: more is another word.
     let far = (plain.len() / 4).min(3);
+    let own = letters(&plain);
     let near = all_names()
         .filter(|known| known.len().abs_diff(plain.len()) <= far)
+        // Each wrong letter makes two of these bits wrong at most; to count them costs next to nothing.
+        .filter(|known| (letters(known) ^ own).count_ones() as usize <= 2 * far)
         .map(|known| (strsim::osa_distance(&plain, known), known));
     let nearest = near.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance);
     nearest.map(|(_, known)| known)
+}
+
+/// Which letters a name has.
+fn letters(name: &str) -> u32 {
+    name.bytes().fold(0, |bits, byte| bits | 1 << (byte & 31))
 }
 
 #[cfg(test)]

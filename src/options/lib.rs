@@ -49,6 +49,7 @@ mod judge;
 mod kind;
 mod kind_language;
 mod kind_log;
+mod kind_path;
 mod kind_process;
 mod kind_static;
 #[cfg(feature = "argv")]

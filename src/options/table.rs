@@ -13,6 +13,7 @@ use crate::kind::{
 };
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
@@ -358,15 +359,15 @@ options! {
         /// how many files a process may have open [as it was started]
         ["max-fd"] => max_fd: MaybeCount;
         /// go to this directory before the application is loaded
-        ["chdir"] => chdir: Text as "DIR";
+        ["chdir"] => chdir: OnePath as "DIR";
         /// write the pid of the master to this file
-        ["pidfile"] => pidfile: Text as "FILE";
+        ["pidfile"] => pidfile: OnePath as "FILE";
         /// the same, after the privileges are dropped
-        ["pidfile2"] => pidfile2: Text as "FILE";
+        ["pidfile2"] => pidfile2: OnePath as "FILE";
         /// the same, when the first worker is ready
-        ["safe-pidfile"] => safe_pidfile: Text as "FILE";
+        ["safe-pidfile"] => safe_pidfile: OnePath as "FILE";
         /// the same
-        ["safe-pidfile2"] => safe_pidfile2: Text as "FILE";
+        ["safe-pidfile2"] => safe_pidfile2: OnePath as "FILE";
         /// what uwsgi.mode is for the application
         ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
@@ -426,11 +427,11 @@ options! {
         /// always on: wsgi.input reads chunked bodies to their end
         ["wsgi-manage-chunked-input"] => manage_chunked_input: Flag = true;
         /// search modules in this directory too
-        ["pythonpath", "python-path", "pp"] => pythonpath: Texts as "DIR";
+        ["pythonpath", "python-path", "pp"] => pythonpath: MorePaths as "DIR";
         /// always on: the hooks of Python run around each fork
         ["py-call-uwsgi-fork-hooks", "py-call-osafterfork"] => fork_hooks: Flag = true;
         /// use this virtual environment
-        ["virtualenv", "home", "venv", "pyhome"], 'H' => home: Text as "DIR";
+        ["virtualenv", "home", "venv", "pyhome"], 'H' => home: OnePath as "DIR";
         /// reload changed code
         ["py-auto-reload", "py-autoreload", "python-auto-reload", "python-autoreload"] => auto_reload: Seconds as "SEC";
         /// don't look at this module for py-auto-reload

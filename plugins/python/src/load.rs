@@ -29,7 +29,7 @@ pub fn set_arguments(py: Python<'_>, config: &Config, log: &Log) {
 pub fn add_paths(py: Python<'_>, config: &Config, log: &Log) {
     let added = || -> PyResult<()> {
         let path = py.import("sys")?.getattr("path")?.cast_into::<PyList>()?;
-        for said in &config.python.pythonpath {
+        for said in config.python.pythonpath.iter().map(|path| path.as_os_str()) {
             let found = py.import("glob")?.call_method1("glob", (said,))?.cast_into::<PyList>()?;
             found.sort()?;
             if found.is_empty() {

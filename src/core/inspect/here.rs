@@ -60,7 +60,6 @@ impl Look<'_> {
         let lost = config.workers.need_app != Some(false);
         self.path("chdir", config.process.chdir.as_deref(), Wanted::Folder, true);
         for (option, file) in [
-            ("pidfile", &config.process.pidfile),
             ("daemonize", &config.process.daemonize),
             ("daemonize2", &config.process.daemonize2),
             ("logto", &config.logging.logto),
@@ -68,6 +67,7 @@ impl Look<'_> {
         ] {
             self.path(option, file.as_deref(), Wanted::Beside, true);
         }
+        self.path("pidfile", config.process.pidfile.as_deref(), Wanted::Beside, true);
         self.path("wsgi-file", config.python.wsgi_file.as_deref(), Wanted::File, lost);
         for mount in config.python.mounts.iter().filter(|mount| mount.is_file) {
             self.path("mount", Some(&mount.app), Wanted::File, lost);
@@ -91,8 +91,8 @@ impl Look<'_> {
     }
 
     /// Whether what an option names is there; `fatal`: the start fails without it.
-    fn path(&mut self, option: &'static str, path: Option<&str>, wanted: Wanted, fatal: bool) {
-        let Some(path) = path else { return };
+    fn path(&mut self, option: &'static str, path: Option<&(impl AsRef<Path> + ?Sized)>, wanted: Wanted, fatal: bool) {
+        let Some(path) = path.map(AsRef::as_ref) else { return };
         let base = match wanted {
             Wanted::Beside => self.start,
             _ if option == "chdir" => self.start,
@@ -109,7 +109,7 @@ impl Look<'_> {
             Wanted::Beside if !parent.is_dir() => format!("can't be written: {} is no directory", parent.display()),
             _ => return,
         };
-        self.tell(fatal, option, path, format!("{} {missing}", whole.display()));
+        self.tell(fatal, option, &path.display().to_string(), format!("{} {missing}", whole.display()));
     }
 
     fn tell(&mut self, fatal: bool, option: &str, text: &str, message: String) {
@@ -125,7 +125,7 @@ impl Look<'_> {
     fn interpreter(&mut self, source: &Source) {
         if let Some(home) = self.config.python.home.clone() {
             if let Err(why) = python::in_folder(&self.after.join(&home)) {
-                self.tell(true, "virtualenv", &home, why);
+                self.tell(true, "virtualenv", &home.display().to_string(), why);
             }
             return;
         }

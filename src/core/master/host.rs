@@ -268,8 +268,8 @@ fn processes(config: &Config) -> u32 {
 fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
     for (name, value) in &config.process.env {
-        env.retain(|(known, _)| known != name.as_str());
-        env.extend(value.as_ref().map(|value| (name.into(), value.into())));
+        env.retain(|(known, _)| known != name);
+        env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));
     }
     env
 }

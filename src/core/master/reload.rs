@@ -25,7 +25,7 @@ type Value = fn(&Config) -> Option<String>;
 const FIXED: [(&str, Value); 6] = [
     ("uid", |config| config.process.uid.clone()),
     ("gid", |config| config.process.gid.clone()),
-    ("pidfile", |config| config.process.pidfile.clone()),
+    ("pidfile", |config| config.process.pidfile.as_ref().map(|path| path.display().to_string())),
     ("daemonize", |config| config.daemon().map(|_| "on".to_owned())),
     ("locks", |config| Some(config.workers.locks.to_string())),
     ("chown-socket", |config| config.sockets.chown_socket.clone()),

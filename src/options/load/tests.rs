@@ -102,7 +102,7 @@ fn the_environment_is_first_and_files_without_an_option_are_last() {
         ("PATH", "/bin"),
     ];
     let loaded = run(load(&room.source("b.ini --pp one --ini a.ini --pp two", &env)));
-    assert_eq!(loaded.config.python.pythonpath, ["env", "ours", "one", "a", "two", "b"]);
+    assert_eq!(loaded.config.python.pythonpath, ["env", "ours", "one", "a", "two", "b"].map(PathBuf::from));
     assert_eq!(loaded.config.workers.processes, 3, "a file is said after the environment");
     assert_eq!(loaded.config.directives[0].origin, Origin::Env);
     let loaded = run(load(&room.source("-p 2", &env)));
@@ -231,7 +231,7 @@ fn placeholders_are_filled_in() {
     let room = uwsgi("base = /srv\nhttp-socket = :$(PORT)\nchdir = %(base)/app\nthreads = %(n * 2)\nn = 4\n");
     let loaded = run(load(&room.source("app.ini", &[("PORT", "8080")])));
     assert_eq!(loaded.config.listeners()[0].address, ":8080");
-    assert_eq!(loaded.config.process.chdir.as_deref(), Some("/srv/app"));
+    assert_eq!(loaded.config.process.chdir.as_deref(), Some(Path::new("/srv/app")));
     assert_eq!(loaded.config.workers.threads, 8);
     assert_eq!(warnings(&loaded), [""; 0], "names that are used need not be options");
     let loaded = room.run("app.ini");
@@ -256,7 +256,7 @@ fn what_is_inherited_comes_last_and_keeps_its_placeholders() {
     ]);
     let loaded = room.run("p.ini");
     assert_eq!((loaded.config.workers.processes, loaded.config.workers.threads), (7, 2));
-    assert_eq!(loaded.config.process.chdir.as_deref(), Some("%(x)"));
+    assert_eq!(loaded.config.process.chdir.as_deref(), Some(Path::new("%(x)")));
 }
 
 #[test]
@@ -264,7 +264,7 @@ fn set_makes_options_and_placeholders() {
     let room = uwsgi("set-ph = dir=/srv\nchdir = %(dir)\nset = processes=2\nset-placeholder = unused=1");
     let loaded = room.run("app.ini -S threads=3");
     assert_eq!((loaded.config.workers.processes, loaded.config.workers.threads), (2, 3));
-    assert_eq!(loaded.config.process.chdir.as_deref(), Some("/srv"));
+    assert_eq!(loaded.config.process.chdir.as_deref(), Some(Path::new("/srv")));
     assert_eq!(warnings(&loaded), [""; 0]);
     assert_eq!(room.error("--set nope"), "set: \"nope\" is not of the form name=value (command line)");
     let error = room.error("--set-ph processes=2");

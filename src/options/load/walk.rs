@@ -34,9 +34,9 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Plugins" => ("python3", Nothing),
         "NeedPlugins" => ("python3", Error("php")),
         "LogFile" => ("/var/log/app.log", Error("10.0.0.1:514")),
-        "LogDate" | "Texts" => ("text", Nothing),
+        "LogDate" | "Texts" | "MorePaths" => ("text", Nothing),
         "Environ" => ("A=b", Odd("=b")),
-        "Text" | "Paths" | "LogFormat" | "Prefix" => ("text", Error("")),
+        "Text" | "Paths" | "OnePath" | "LogFormat" | "Prefix" => ("text", Error("")),
         other => panic!("{other}: say which values this kind takes"),
     }
 }

@@ -1,7 +1,7 @@
 //! What does not change in the life of a process: the attributes of the module.
 
 use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -40,7 +40,7 @@ pub(super) fn add(module: &Bound<'_, PyModule>, instance: &Instance) -> PyResult
         module.add("mode", bytes(mode.as_bytes()))?;
     }
     if let Some(pidfile) = &config.process.pidfile {
-        module.add("pidfile", bytes(pidfile.as_bytes()))?;
+        module.add("pidfile", bytes(pidfile.as_os_str().as_bytes()))?;
     }
     module.add("opt", options(py, config)?)
 }
