@@ -26,5 +26,6 @@ def write(target, name, data):
 for name, raw in rows("http1"):
     write("http_head", name, raw)
     write("http_chunked", name, raw.partition(b"\r\n\r\n")[2])
-for name, raw in rows("uwsgi"):
-    write("uwsgi_packet", name, raw)
+for protocol, target in [("uwsgi", "uwsgi_packet"), ("fastcgi", "fastcgi_records"), ("scgi", "scgi_netstring")]:
+    for name, raw in rows(protocol):
+        write(target, name, raw)

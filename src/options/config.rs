@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::directive::{Directive, Origin};
 use crate::kind::{Remark, Said, keepalive};
 use crate::report::{Error, Notice};
-use crate::table::{Config, Listener, Process, row};
+use crate::table::{Config, Listener, Process, Sockets, row};
 
 /// How long an idle connection stays open unless somebody says otherwise, in seconds: longer than the 60 s of the
 /// usual load balancer, so that it is the balancer that closes.
@@ -26,7 +26,10 @@ impl Config {
             let said = Said { name, value: directive.value.as_deref(), origin: &directive.origin };
             let reading = (row.set)(&mut config, &said);
             // One list, in the order in which all of them were said.
-            config.sockets.listeners.append(&mut config.sockets.fronted);
+            let Sockets { listeners, fronted, persistent, fastcgi, scgi, .. } = &mut config.sockets;
+            for more in [fronted, persistent, fastcgi, scgi] {
+                listeners.append(more);
+            }
             if !matches!(reading, Ok(None)) {
                 found.push((directive, reading));
             }
@@ -181,6 +184,11 @@ mod tests {
         let named = [&three[..], &[("protocol", "http")]].concat();
         assert_eq!(protocols(&named), [("socket", "http"), ("http-socket", "http"), ("uwsgi-socket", "uwsgi")]);
         assert_eq!(protocols(&[("socket-protocol", "http11"), ("socket", "/s")]), [("socket", "http")]);
+        for name in ["fastcgi", "fastcgi-nph", "scgi", "scgi-nph", "puwsgi"] {
+            let (option, by_name) = (format!("{name}-socket"), [("protocol", name), ("socket", "/s")]);
+            assert_eq!(protocols(&by_name), [("socket", name)]);
+            assert_eq!(protocols(&[(&*option, "/s")]), [(&*option, name)]);
+        }
     }
 
     #[test]

@@ -121,7 +121,7 @@ mod tests {
             _ => None,
         };
         for name in [
-            "fastcgi-socket",
+            "raw-socket",
             "https",
             "stats",
             "emperor",

@@ -188,7 +188,13 @@ options! {
     pub struct Sockets: "Sockets" as sockets {
         /// serve there for nginx and other front ends, in the uwsgi protocol
         ["socket", "uwsgi-socket"], 's' => fronted: Socket;
-        /// the protocol of socket: uwsgi or http [uwsgi]
+        /// the same, with packet after packet on a connection
+        ["puwsgi-socket"] => persistent: Socket;
+        /// serve there for front ends, in FastCGI
+        ["fastcgi-socket", "fastcgi-nph-socket"] => fastcgi: Socket;
+        /// serve there for front ends, in SCGI
+        ["scgi-socket", "scgi-nph-socket"] => scgi: Socket;
+        /// the protocol of socket: uwsgi, puwsgi, http, fastcgi or scgi [uwsgi]
         ["protocol", "socket-protocol"] => protocol: Protocol = "uwsgi";
         /// serve HTTP there: host:port, /path or @name
         ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;

@@ -10,7 +10,7 @@ use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
 use ruwsgi_sys::{clock, stream};
-use ruwsgi_wire::{Head, Refusal, Vars};
+use ruwsgi_wire::{Head, Next, Refusal, Vars};
 
 use crate::app::App;
 use crate::connection::{Connection, Flushed, State, Then};
@@ -240,11 +240,10 @@ impl Engine<'_> {
                 }
                 Progress::More(READ_BYTES)
             }
-            Head::Reply(answer) => {
+            Head::Reply { bytes, answer, next } => {
                 core.vars = Some(vars);
-                connection.output.extend_from_slice(answer);
-                self.end_conversation(connection);
-                Progress::On
+                connection.input.drain(..bytes);
+                self.reply(connection, &answer, next)
             }
             Head::Refused(refusal) => {
                 core.vars = Some(vars);
@@ -307,6 +306,20 @@ impl Engine<'_> {
         connection.exchange.refuse(refusal, core.now.date(), &mut connection.output);
         self.tell_refusal(core, connection, refusal, connection.output.len() > before);
         self.end_conversation(connection);
+    }
+
+    /// Sends what the protocol has answered by itself.
+    fn reply(&self, connection: &mut Connection, answer: &[u8], next: Next) -> Progress {
+        connection.output.extend_from_slice(answer);
+        match next {
+            Next::Close => self.end_conversation(connection),
+            Next::KeepAlive if answer.is_empty() => {}
+            Next::KeepAlive => {
+                connection.state = State::Flush(Then::Next);
+                connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+            }
+        }
+        Progress::On
     }
 
     /// What is in the output is the last that this client gets.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ruwsgi_sys::file;
 use ruwsgi_sys::stream::{self, Until};
+use ruwsgi_wire::fastcgi::Records;
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
 use crate::file_part::FilePart;
@@ -236,7 +237,7 @@ impl<'r> Response<'r> {
             }
         }
         self.commit();
-        let bytes = &bytes[..bytes.len().min(BUFFER_BYTES)];
+        let bytes = &bytes[..bytes.len().min(self.piece(BUFFER_BYTES as u64) as usize)];
         let body = &bytes[..self.exchange.data(bytes.len(), self.out)];
         self.sent.body_bytes += body.len() as u64;
         if body.len() < COPY_BYTES {
@@ -264,9 +265,10 @@ impl<'r> Response<'r> {
                 return self.copy_file(file, offset, length);
             }
             self.commit();
-            self.announced = self.announce(length);
+            let piece = self.piece(length);
+            self.announced = self.announce(piece);
             if self.announced == 0 {
-                return Ok(length);
+                return Ok(piece);
             }
             self.stage = Stage::File;
         }
@@ -289,7 +291,13 @@ impl<'r> Response<'r> {
         }
         self.stage = Stage::Body;
         self.exchange.data_end(self.out);
-        Ok(length)
+        // Behind the last piece, what is left is longer than the Content-Length.
+        Ok(if self.exchange.records().is_some() { sent } else { length })
+    }
+
+    /// How much of so many bytes can be announced as one piece.
+    fn piece(&self, length: u64) -> u64 {
+        self.exchange.records().map_or(length, |_| length.min(Records::MOST as u64))
     }
 
     /// Gives the last piece of the body away: `length` bytes of `file` from `offset` on, which the connection sends
@@ -306,7 +314,7 @@ impl<'r> Response<'r> {
         let left = self.announce(length);
         if left > 0 {
             self.stage = Stage::File;
-            self.file = Some(Box::new(FilePart { file, at: offset, left, behind: Vec::new() }));
+            self.file = Some(Box::new(FilePart::new(file, offset, left, self.exchange.records())));
         }
         Ok(())
     }
@@ -392,7 +400,9 @@ impl<'r> Response<'r> {
     fn commit(&mut self) {
         if self.stage == Stage::Open {
             self.exchange.end_head(self.length, self.date, self.close, self.out);
-            self.sent.head_bytes = self.out.len() as u64;
+            // The head itself: uWSGI counts so, too.
+            let framing = self.exchange.records().map_or(0, |_| Records::HEADER);
+            self.sent.head_bytes = (self.out.len() - framing) as u64;
             self.stage = Stage::Body;
         }
     }

@@ -40,7 +40,7 @@ impl Engine<'_> {
         self.complete(vars, connection);
         core.app.mount(vars);
         let scheme = self.scheme(vars, connection);
-        let close = self.rules.keepalive.is_none() || self.draining.load(Ordering::Relaxed);
+        let close = self.wants_to_close(connection);
 
         if connection.output.capacity() == 0 {
             connection.output = core.pool.pop().unwrap_or_default();
@@ -114,6 +114,12 @@ impl Engine<'_> {
                 Some(Then::Next)
             }
         }
+    }
+
+    /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.
+    fn wants_to_close(&self, connection: &Connection) -> bool {
+        let one_each = self.rules.keepalive.is_none() && !connection.exchange.is_fronted();
+        one_each || self.draining.load(Ordering::Relaxed)
     }
 
     /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
@@ -221,6 +227,7 @@ impl Engine<'_> {
                 format!(" (buffer-size = {})", self.rules.limits.head_bytes)
             }
             Refusal::Modifier(number) => format!(" (modifier1 {number})"),
+            Refusal::Role(number) => format!(" (role {number})"),
             _ => String::new(),
         };
         let fate =

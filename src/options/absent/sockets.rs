@@ -8,8 +8,7 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "nothing listens at this address",
         "\
-         suwsgi-socket= ssl-socket= https-socket= fastcgi-socket= fastcgi-nph-socket= \
-         scgi-socket= scgi-nph-socket= raw-socket= puwsgi-socket= shared-socket= undeferred-shared-socket= udp= \
+         suwsgi-socket= ssl-socket= https-socket= raw-socket= shared-socket= undeferred-shared-socket= udp= \
          multicast= pty-socket=",
     ),
     exposes(
