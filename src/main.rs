@@ -1,5 +1,7 @@
 //! The binary: reads what it was asked for, and hands over to the master. The only place that makes an exit code.
 
+mod commands;
+
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -17,6 +19,9 @@ fn run() -> u8 {
         (Err(error), _) => return complain(&format!("standard error can't be written: {error}")),
         (_, Err(error)) => return complain(&format!("the current directory can't be read: {error}")),
     };
+    if let Some(code) = commands::run(&source) {
+        return code;
+    }
     log.subscribe();
     match load(&source) {
         Ok(Request::Run(loaded)) => {

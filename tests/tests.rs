@@ -10,6 +10,7 @@ mod harness;
 mod api;
 mod bad_input;
 mod conformance;
+mod curl;
 mod daemonize;
 mod docs;
 mod examples;

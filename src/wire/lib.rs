@@ -10,6 +10,7 @@ use std::fmt;
 
 pub mod body;
 mod cgi;
+pub mod client;
 pub mod fastcgi;
 mod fronted;
 pub mod http;

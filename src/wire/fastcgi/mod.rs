@@ -7,7 +7,7 @@
 //!
 //! The engine drives [`FastCgi`] through [`Exchange`]. What variables must be like is `cgi`'s business.
 
-mod record;
+pub(crate) mod record;
 mod stdin;
 
 use std::borrow::Cow;

@@ -3,19 +3,19 @@
 use std::ops::Range;
 
 /// `FCGI_VERSION_1`
-pub(super) const VERSION: u8 = 1;
+pub(crate) const VERSION: u8 = 1;
 /// The length of a record's header.
-pub(super) const HEADER: usize = 8;
+pub(crate) const HEADER: usize = 8;
 /// The most that a record can hold, in bytes.
-pub(super) const MOST: usize = 65_535;
+pub(crate) const MOST: usize = 65_535;
 /// `FCGI_RESPONDER`: the role that calls an application.
-pub(super) const RESPONDER: u16 = 1;
+pub(crate) const RESPONDER: u16 = 1;
 /// `FCGI_KEEP_CONN` in the flags of `BEGIN_REQUEST`.
-pub(super) const KEEP_CONN: u8 = 1;
+pub(crate) const KEEP_CONN: u8 = 1;
 
 /// The types of records (section 8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     BeginRequest,
     AbortRequest,
     EndRequest,
@@ -43,19 +43,25 @@ impl Kind {
 }
 
 /// The number of `FCGI_GET_VALUES_RESULT`.
-pub(super) const GET_VALUES_RESULT: u8 = 10;
+pub(crate) const GET_VALUES_RESULT: u8 = 10;
 /// The number of `FCGI_UNKNOWN_TYPE`.
-pub(super) const UNKNOWN_TYPE: u8 = 11;
+pub(crate) const UNKNOWN_TYPE: u8 = 11;
 /// The number of `FCGI_END_REQUEST`.
-pub(super) const END_REQUEST: u8 = 3;
+pub(crate) const END_REQUEST: u8 = 3;
+/// The number of `FCGI_BEGIN_REQUEST`.
+pub(crate) const BEGIN_REQUEST: u8 = 1;
+/// The number of `FCGI_PARAMS`.
+pub(crate) const PARAMS: u8 = 4;
+/// The number of `FCGI_STDERR`.
+pub(crate) const STDERR: u8 = 7;
 /// The number of `FCGI_STDIN`.
-pub(super) const STDIN: u8 = 5;
+pub(crate) const STDIN: u8 = 5;
 /// The number of `FCGI_STDOUT`.
-pub(super) const STDOUT: u8 = 6;
+pub(crate) const STDOUT: u8 = 6;
 
 /// How a request ended, for `END_REQUEST`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ended {
+pub(crate) enum Ended {
     Complete = 0,
     /// `FCGI_CANT_MPX_CONN`: one request at a time on a connection.
     CantMultiplex = 1,
@@ -64,7 +70,7 @@ pub(super) enum Ended {
 
 /// The header of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(crate) struct Header {
     pub kind: Kind,
     pub id: u16,
     pub length: u16,
@@ -73,7 +79,7 @@ pub(super) struct Header {
 
 impl Header {
     /// Reads it; an error where the version is not 1, which is all that can be wrong with it.
-    pub(super) fn read(bytes: [u8; HEADER]) -> Result<Self, ()> {
+    pub(crate) fn read(bytes: [u8; HEADER]) -> Result<Self, ()> {
         let [version, kind, id1, id0, length1, length0, padding, _] = bytes;
         if version != VERSION {
             return Err(());
@@ -83,25 +89,25 @@ impl Header {
     }
 
     /// What lies between this header and the next one, in bytes.
-    pub(super) fn rest(self) -> usize {
+    pub(crate) fn rest(self) -> usize {
         usize::from(self.length) + usize::from(self.padding)
     }
 }
 
 /// The bytes of a header without padding.
-pub(super) fn header(kind: u8, id: u16, length: u16) -> [u8; HEADER] {
+pub(crate) fn header(kind: u8, id: u16, length: u16) -> [u8; HEADER] {
     let ([id1, id0], [length1, length0]) = (id.to_be_bytes(), length.to_be_bytes());
     [VERSION, kind, id1, id0, length1, length0, 0, 0]
 }
 
 /// Appends `END_REQUEST`.
-pub(super) fn push_end(id: u16, ended: Ended, out: &mut Vec<u8>) {
+pub(crate) fn push_end(id: u16, ended: Ended, out: &mut Vec<u8>) {
     out.extend_from_slice(&header(END_REQUEST, id, 8));
     out.extend_from_slice(&[0, 0, 0, 0, ended as u8, 0, 0, 0]);
 }
 
 /// The next name and value of a block (section 3.4): where they are, if they end in it.
-pub(super) fn pair(block: &[u8], at: &mut usize) -> Option<(Range<usize>, Range<usize>)> {
+pub(crate) fn pair(block: &[u8], at: &mut usize) -> Option<(Range<usize>, Range<usize>)> {
     let (name, value) = (length(block, at)?, length(block, at)?);
     let between = at.checked_add(name)?;
     let end = between.checked_add(value)?;
@@ -123,7 +129,7 @@ fn length(block: &[u8], at: &mut usize) -> Option<usize> {
 }
 
 /// Appends a name and its value.
-pub(super) fn push_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+pub(crate) fn push_pair(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     for text in [name, value] {
         match text.len() {
             short @ ..0x80 => out.push(short as u8),

@@ -17,7 +17,7 @@ mod target;
 
 pub use chunked::Chunked;
 pub(crate) use request::Asked;
-pub(crate) use response::{Response, push_field, push_length};
+pub(crate) use response::{Response, push_field, push_length, push_size};
 pub use target::decode;
 
 use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars};

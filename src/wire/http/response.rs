@@ -241,7 +241,7 @@ pub(crate) fn push_length(length: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends the line in front of a chunk.
-fn push_size(length: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_size(length: usize, out: &mut Vec<u8>) {
     let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
     out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[length >> (4 * digit) & 15]));
     out.extend_from_slice(b"\r\n");
