@@ -262,7 +262,7 @@ impl Engine<'_> {
         &self,
         core: &mut Core<'_, A>,
         connection: &mut Connection,
-        mut vars: Vars,
+        mut vars: Box<Vars>,
         input: Input,
     ) -> Progress {
         let then = self.turn(core, connection, &mut vars, input);

@@ -1,5 +1,6 @@
 //! One connection: what it holds between two events.
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use ruwsgi_sys::stream::{self, Peer};
@@ -12,6 +13,8 @@ use crate::spool::Spool;
 pub(crate) struct Connection {
     pub fd: OwnedFd,
     pub peer: Peer,
+    /// The address and the port of the peer in words, once a request has asked for them.
+    pub remote: Option<Remote>,
     /// Which listener it came through.
     pub door: usize,
     pub exchange: Box<dyn Exchange>,
@@ -33,6 +36,28 @@ pub(crate) struct Connection {
     pub deadline_ms: u64,
     /// Requests served on it.
     pub requests: u32,
+}
+
+/// An address and a port, as `REMOTE_ADDR` and `REMOTE_PORT` have them.
+pub(crate) struct Remote {
+    text: Box<[u8]>,
+    /// So many bytes are the address; the rest is the port.
+    split: usize,
+}
+
+impl Remote {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        let ip = address.ip().to_string();
+        Self { split: ip.len(), text: (ip + itoa::Buffer::new().format(address.port())).into_bytes().into() }
+    }
+
+    pub(crate) fn address(&self) -> &[u8] {
+        &self.text[..self.split]
+    }
+
+    pub(crate) fn port(&self) -> &[u8] {
+        &self.text[self.split..]
+    }
 }
 
 /// What a connection waits for.
@@ -61,7 +86,7 @@ pub(crate) enum Then {
 
 /// A request whose body is still coming.
 pub(crate) struct Waiting {
-    pub vars: Vars,
+    pub vars: Box<Vars>,
     /// The bytes of the head, at the start of the input.
     pub head: usize,
     pub body: Coming,
@@ -92,6 +117,7 @@ impl Connection {
         Self {
             fd,
             peer,
+            remote: None,
             door,
             exchange,
             input: Vec::new(),

@@ -130,7 +130,7 @@ pub(crate) struct Core<'e, A> {
     pub app: A,
     pub number: usize,
     pub seat: CoreSeat<'e>,
-    pub vars: Option<Vars>,
+    pub vars: Option<Box<Vars>>,
     pub line: Vec<u8>,
     /// When the log was flushed last, by `clock::coarse_ms`.
     pub flushed_ms: u64,
@@ -243,7 +243,7 @@ impl<'e, A: App> Core<'e, A> {
             app,
             number,
             seat: seat.core(number),
-            vars: Some(Vars::default()),
+            vars: None,
             line: Vec::new(),
             flushed_ms: 0,
             times: Times::default(),

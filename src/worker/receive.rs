@@ -20,7 +20,7 @@ const BODY_READ_BYTES: usize = 256 * 1024;
 
 /// A request whose head is whole.
 pub(crate) struct Begun {
-    pub vars: Vars,
+    pub vars: Box<Vars>,
     /// The bytes of the head, at the start of the connection's input.
     pub head: usize,
     pub expects_continue: bool,

@@ -199,8 +199,9 @@ impl<'r> Response<'r> {
         self.begun = false;
         self.length = None;
         self.sent.fields = 0;
-        self.sent.status = status.get(..3).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok()).unwrap_or(0);
         self.exchange.status(status, self.out)?;
+        // Three digits, or the exchange would have refused it.
+        self.sent.status = status.iter().take(3).fold(0, |code, digit| code * 10 + u16::from(digit.wrapping_sub(b'0')));
         self.begun = true;
         Ok(())
     }

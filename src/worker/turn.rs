@@ -1,7 +1,6 @@
 //! One request, top to bottom: the only place that knows the order of things.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
@@ -11,7 +10,7 @@ use ruwsgi_sys::stream::Peer;
 use ruwsgi_wire::{Key, Next, Refusal, Vars};
 
 use crate::app::{App, Request};
-use crate::connection::{Connection, Then};
+use crate::connection::{Connection, Remote, Then};
 use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
@@ -133,7 +132,7 @@ impl Engine<'_> {
 
     /// Variables that the connection knows, and the request head does not. PEP 3333 wants a name and a port in any case;
     /// about its client, a front end has said all that there is to say.
-    fn complete(&self, vars: &mut Vars, connection: &Connection) {
+    fn complete(&self, vars: &mut Vars, connection: &mut Connection) {
         if vars.key(Key::ServerName).is_none() {
             vars.set(Key::ServerName, self.rules.host.as_bytes());
         }
@@ -145,25 +144,12 @@ impl Engine<'_> {
         if connection.exchange.is_fronted() {
             return;
         }
-        let mut number = itoa::Buffer::new();
-        match &connection.peer {
+        match connection.peer {
             Peer::Inet(address) => {
-                match address.ip() {
-                    IpAddr::V4(ip) => {
-                        // As `Display` does it, at a tenth of its price.
-                        let text = vars.add_with(|out| {
-                            for (index, octet) in ip.octets().into_iter().enumerate() {
-                                if index > 0 {
-                                    out.push(b'.');
-                                }
-                                out.extend_from_slice(number.format(octet).as_bytes());
-                            }
-                        });
-                        vars.set_span(Key::RemoteAddr, text);
-                    }
-                    IpAddr::V6(ip) => vars.set(Key::RemoteAddr, ip.to_string().as_bytes()),
-                }
-                vars.set(Key::RemotePort, number.format(address.port()).as_bytes());
+                // Most connections serve more than one request.
+                let remote = connection.remote.get_or_insert_with(|| Remote::new(address));
+                vars.set(Key::RemoteAddr, remote.address());
+                vars.set(Key::RemotePort, remote.port());
             }
             Peer::Local => vars.set(Key::RemoteAddr, b""),
         }

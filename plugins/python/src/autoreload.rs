@@ -16,14 +16,22 @@ use ruwsgi_contract::message::{FromWorker, Message, Wish};
 use ruwsgi_options::Config;
 use ruwsgi_sys::channel::Channel;
 
+/// The files of what was just loaded: what changes from here on is noticed, also if it does before anybody looks.
+pub fn loaded(py: Python<'_>, config: &Config) -> Files {
+    let mut files = Files::default();
+    if config.python.auto_reload > 0 {
+        files.look(modules(py, &ignored(config)).unwrap_or_default());
+    }
+    files
+}
+
 /// Starts the thread, in the worker that has it.
-pub fn watch(config: &Config, slot: u32, channel: &Channel) {
+pub fn watch(config: &Config, slot: u32, channel: &Channel, mut files: Files) {
     let seconds = config.python.auto_reload;
     if seconds == 0 || slot != 1 {
         return;
     }
-    let ignored: HashSet<String> = config.python.auto_reload_ignore.iter().cloned().collect();
-    let (every, mut files) = (Duration::from_secs(seconds.into()), Files::default());
+    let (every, ignored) = (Duration::from_secs(seconds.into()), ignored(config));
     let started = channel.try_clone().and_then(|channel| {
         let life = move || {
             loop {
@@ -41,6 +49,10 @@ pub fn watch(config: &Config, slot: u32, channel: &Channel) {
     if let Err(error) = started {
         tracing::error!("py-auto-reload: nobody looks for changes: {error}");
     }
+}
+
+fn ignored(config: &Config) -> HashSet<String> {
+    config.python.auto_reload_ignore.iter().cloned().collect()
 }
 
 /// The files of the modules that are loaded.
@@ -61,7 +73,7 @@ fn modules(py: Python<'_>, ignored: &HashSet<String>) -> PyResult<Vec<PathBuf>> 
 
 /// The files that were seen, and their times of change.
 #[derive(Default)]
-struct Files(HashMap<PathBuf, Option<SystemTime>>);
+pub struct Files(HashMap<PathBuf, Option<SystemTime>>);
 
 impl Files {
     /// Which of these have changed since they were seen. One that is gone may be about to be replaced: it has changed

@@ -61,12 +61,13 @@ fn end_python(py: Python<'_>) {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, listeners, mut apps, .. } = zygote;
+    let Zygote { log, config, scoreboard, listeners, mut apps, mut files, .. } = zygote;
     if lazy {
         match mount::everything(py, &config, &log) {
             Ok(loaded) => {
                 apps = Arc::new(loaded);
                 api::set_apps(&apps);
+                files = autoreload::loaded(py, &config);
             }
             Err(Failure { code, reason }) => {
                 let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
@@ -74,7 +75,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             }
         }
     }
-    autoreload::watch(&config, slot, &channel);
+    autoreload::watch(&config, slot, &channel, files);
     let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.

@@ -18,6 +18,7 @@ use ruwsgi_sys::{clock, memory, notify, process, title};
 
 use crate::api::{self, Given};
 use crate::apps::SharedApps;
+use crate::autoreload::{self, Files};
 use crate::birth::{self, Born};
 use crate::load;
 use crate::mount;
@@ -34,6 +35,8 @@ pub struct Zygote {
     pub listeners: Vec<OwnedFd>,
     /// The applications; none when each worker loads its own.
     pub apps: SharedApps,
+    /// Those of the code that was loaded, for `py-auto-reload`.
+    pub files: Files,
     /// For the `uwsgi` module, which takes them.
     module: Option<(Locks, bool)>,
 }
@@ -112,8 +115,8 @@ impl Zygote {
         }
         let (config, scoreboard) = (Arc::new(config), Arc::new(Scoreboard::open(scoreboard).map_err(io)?));
         let module = Some((Locks::open(locks).map_err(io)?, reloaded));
-        let (listeners, apps) = (fds.collect(), SharedApps::default());
-        Ok(Some(Self { master, log, config, scoreboard, listeners, apps, module }))
+        let (listeners, apps, files) = (fds.collect(), SharedApps::default(), Files::default());
+        Ok(Some(Self { master, log, config, scoreboard, listeners, apps, files, module }))
     }
 
     /// Loads the application, unless the workers do, and makes the heap ready to be shared.
@@ -125,6 +128,7 @@ impl Zygote {
         if !self.loads_lazily() {
             self.apps = Arc::new(mount::everything(py, &self.config, &self.log)?);
             api::set_apps(&self.apps);
+            self.files = autoreload::loaded(py, &self.config);
         }
         if let Err(error) = freeze(py) {
             trouble::tell(py, &self.log, &error);
