@@ -11,7 +11,8 @@ fn curl<const N: usize>(server: &Server, words: [&str; N]) -> Ended {
 
 #[test]
 fn every_protocol_is_spoken() {
-    let sockets = "socket = uwsgi.sock\nfastcgi-socket = fastcgi.sock\nscgi-socket = scgi.sock\nhttp-socket = http.sock";
+    let sockets =
+        "socket = uwsgi.sock\nfastcgi-socket = fastcgi.sock\nscgi-socket = scgi.sock\nhttp-socket = http.sock";
     let server = site("conformance.py").ini(sockets).start();
     for protocol in ["uwsgi", "fastcgi", "scgi", "http"] {
         let url = format!("{protocol}://unix:{protocol}.sock:/a%20b?c=d");

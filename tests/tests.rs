@@ -24,6 +24,7 @@ mod log_format;
 mod logs;
 mod mounts;
 mod options;
+mod proxy_protocol;
 mod pythons;
 mod reload;
 mod scgi;

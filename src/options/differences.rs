@@ -96,6 +96,13 @@ const SOCKETS: &[Difference] = &[
         "0660 (an `umask` that is set counts); the live socket of another server is never taken over",
         "chmod-socket = 755",
     ),
+    differs(
+        "`enable-proxy-protocol`, `http-enable-proxy-protocol`",
+        "read version 1 where it is there, from anybody",
+        "read versions 1 and 2, from unix sockets, loopback, private networks and `trusted-proxies`; over HTTP, \
+         connections without a header are closed",
+        "",
+    ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
 ];
 

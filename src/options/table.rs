@@ -222,6 +222,10 @@ options! {
         ["vacuum"] => vacuum: Flag = true;
         /// believe X-Forwarded-Proto from there too; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
+        /// HTTP sockets but those of http: a load balancer says who the client is
+        ["enable-proxy-protocol"] => enable_proxy_protocol: Flag;
+        /// the same for http
+        ["http-enable-proxy-protocol"] => http_enable_proxy_protocol: OptionalFlag;
         /// accept header names with an underscore
         ["underscore-headers"] => underscore_headers: Flag;
     }

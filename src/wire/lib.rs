@@ -14,6 +14,7 @@ pub mod client;
 pub mod fastcgi;
 mod fronted;
 pub mod http;
+pub mod proxy;
 pub mod refusal;
 pub mod scgi;
 pub mod uwsgi;
@@ -149,6 +150,16 @@ pub trait Exchange: Send {
     /// nothing is known. Otherwise the client is whoever is connected.
     fn is_fronted(&self) -> bool {
         false
+    }
+
+    /// Who the client is and where it has connected to, where a load balancer has said so.
+    fn origin(&self) -> Option<proxy::Origin> {
+        None
+    }
+
+    /// Whether the bytes of a request are all that another exchange needs to go on with the connection.
+    fn is_portable(&self) -> bool {
+        true
     }
 
     /// What kind of packet the last head was, in the uwsgi protocol; other protocols have no kinds.

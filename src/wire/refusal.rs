@@ -21,6 +21,8 @@ pub enum Refusal {
     Failed,
     /// No status, because it was not HTTP that was asked for: a uwsgi packet of a kind (`modifier1`) that is not served.
     Modifier(u8),
+    /// No status: the connection does not begin with the PROXY header that it must have; the text says how.
+    Proxy(&'static str),
     /// No status: the front end has given the request up (FastCGI).
     Aborted,
     /// No status, but a word of its own: FastCGI wants something else of the application than an answer.
@@ -40,7 +42,7 @@ impl Refusal {
     #[must_use]
     pub fn status(self) -> &'static str {
         match self {
-            Self::Malformed(_) | Self::Aborted => "400 Bad Request",
+            Self::Malformed(_) | Self::Aborted | Self::Proxy(_) => "400 Bad Request",
             Self::Timeout => "408 Request Timeout",
             Self::BodyTooLarge => "413 Content Too Large",
             Self::TargetTooLong => "414 URI Too Long",
@@ -57,7 +59,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Malformed(how) => how,
+            Self::Malformed(how) | Self::Proxy(how) => how,
             Self::Timeout => "the request did not arrive in time",
             Self::BodyTooLarge => "the body is larger than allowed",
             Self::TargetTooLong => "the request target is longer than buffer-size",

@@ -10,6 +10,7 @@ use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
 use ruwsgi_sys::{clock, stream};
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_wire::{Head, Next, Refusal, Vars};
 
 use crate::app::App;
@@ -69,7 +70,8 @@ impl Engine<'_> {
         if let Peer::Inet(_) = peer {
             stream::no_delay(fd.as_fd());
         }
-        let mut connection = Connection::new(fd, peer, door, (listener.exchange)(&self.rules.limits));
+        let trusted = listener.proxied != Proxied::Never && self.rules.trust.covers(&peer);
+        let mut connection = Connection::new(fd, peer, door, listener.converse(&self.rules.limits, trusted));
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
         match self.table.insert(connection) {
             Some(connection) => self.attend(core, connection, true, false),
@@ -311,6 +313,9 @@ impl Engine<'_> {
     /// Sends what the protocol has answered by itself.
     fn reply(&self, connection: &mut Connection, answer: &[u8], next: Next) -> Progress {
         connection.output.extend_from_slice(answer);
+        if let Some(origin) = connection.exchange.origin() {
+            connection.peer = Peer::Inet(origin.client);
+        }
         match next {
             Next::Close => self.end_conversation(connection),
             Next::KeepAlive if answer.is_empty() => {}

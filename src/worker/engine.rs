@@ -25,6 +25,7 @@ use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events, Interest};
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::notify;
 use ruwsgi_sys::table::{Own, Table, Token};
+use ruwsgi_wire::proxy::{self, Proxied};
 use ruwsgi_wire::{Exchange, Limits, Vars};
 
 use crate::app::{App, Language};
@@ -40,8 +41,17 @@ pub struct Listener {
     pub fd: OwnedFd,
     /// Starts the conversation of a new connection.
     pub exchange: fn(&Limits) -> Box<dyn Exchange>,
+    /// Whether a load balancer says who the client is.
+    pub proxied: Proxied,
     /// What the application sees as `SERVER_PORT`.
     pub port: String,
+}
+
+impl Listener {
+    /// Starts the conversation with a client. `trusted`: it may say who it speaks for.
+    pub(crate) fn converse(&self, limits: &Limits, trusted: bool) -> Box<dyn Exchange> {
+        proxy::exchange((self.exchange)(limits), self.proxied, trusted)
+    }
 }
 
 /// Everything a worker is made of.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use ruwsgi_contract::message::Recycle;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::stream::Peer;
+use ruwsgi_wire::proxy::Origin;
 use ruwsgi_wire::{Key, Next, Refusal, Vars};
 
 use crate::app::{App, Request};
@@ -135,6 +136,13 @@ impl Engine<'_> {
     fn complete(&self, vars: &mut Vars, connection: &mut Connection) {
         if vars.key(Key::ServerName).is_none() {
             vars.set(Key::ServerName, self.rules.host.as_bytes());
+        }
+        if !connection.exchange.is_fronted()
+            && let Some(Origin { server, .. }) = connection.exchange.origin()
+        {
+            let (name, address) = (vars.add(b"SERVER_ADDR"), vars.add(server.ip().to_string().as_bytes()));
+            vars.push_cgi(name, address);
+            vars.set(Key::ServerPort, itoa::Buffer::new().format(server.port()).as_bytes());
         }
         if vars.key(Key::ServerPort).is_none()
             && let Some(listener) = self.listeners.get(connection.door)

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use pyo3::prelude::*;
 use ruwsgi_contract::message::{FromWorker, Message};
+use ruwsgi_options::{Listener as Said, Sockets};
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::{listen, process, title};
 use ruwsgi_wire::PROTOCOLS;
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_worker::{Listener, Setup};
 
 use crate::api;
@@ -59,6 +61,18 @@ fn end_python(py: Python<'_>) {
     }
 }
 
+/// Whether a load balancer says who the clients are. As in uWSGI, `http` has an option of its own, and only HTTP relies
+/// on a header; other protocols take one that is there.
+fn proxied(sockets: &Sockets, said: &Said) -> Proxied {
+    match (said.option, said.protocol) {
+        ("http", _) if sockets.http_enable_proxy_protocol == Some(true) => Proxied::Always,
+        ("http", _) => Proxied::Never,
+        (_, "http") if sockets.enable_proxy_protocol => Proxied::Always,
+        _ if sockets.enable_proxy_protocol => Proxied::Maybe,
+        _ => Proxied::Never,
+    }
+}
+
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
     let Zygote { log, config, scoreboard, listeners, mut apps, mut files, .. } = zygote;
@@ -80,7 +94,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
-        Some(Listener { fd, exchange: protocol.exchange, port })
+        Some(Listener { fd, exchange: protocol.exchange, proxied: proxied(&config.sockets, said), port })
     });
     let setup = Setup {
         config: &config,

@@ -33,7 +33,7 @@ pub const TOPICS: &[Topic] = &[
     exposes("requests do not get this variable", "https-export-cert http-var= http-server-name-as-http-host="),
     exposes("the workers serve HTTP themselves, as the user they run as", "http-uid= http-gid="),
     exposes("the router runs as another user", "fastrouter-uid= fastrouter-gid="),
-    exposes("connections that begin with such a line are refused", "http-stud-prefix= http-enable-proxy-protocol?"),
+    exposes("connections that begin with such a line are refused", "http-stud-prefix="),
     exposes("%2F in a path is decoded", "http-path-info-no-decode-slashes="),
     exposes(
         "TLS is not set up that way",

@@ -19,7 +19,6 @@ pub const TOPICS: &[Topic] = &[
          allowed-modifiers= remap-modifier=",
     ),
     exposes("every worker serves every socket", "map-socket="),
-    exposes("connections that begin with a PROXY line are refused", "enable-proxy-protocol"),
     exposes("no socket is shared with other instances", "zerg= zerg-fallback zerg-server= zergpool= zerg-pool="),
     exposes("nothing waits for orders on this socket", "pty-connect= pty-uconnect= fork-server= fork-socket="),
     degrades("an address that is not there yet can not be bound", "freebind"),

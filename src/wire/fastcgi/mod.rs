@@ -42,6 +42,7 @@ fn new(limits: &Limits, begin: Begin) -> Box<dyn Exchange> {
         parts: Vec::new(),
         params: 0,
         saved: Vec::new(),
+        pieced: false,
         head_at: 0,
         close: false,
     })
@@ -87,6 +88,8 @@ struct FastCgi {
     params: usize,
     /// Those that were in the input before something else was answered.
     saved: Vec<u8>,
+    /// Part of the request was in bytes that are done with.
+    pieced: bool,
     /// Where the response begins in the output.
     head_at: usize,
     /// The server wants to close after this response.
@@ -116,6 +119,7 @@ impl FastCgi {
         self.rewind();
         self.saved.clear();
         self.params = 0;
+        self.pieced = false;
     }
 
     /// What was looked at of the input is done with.
@@ -197,6 +201,7 @@ impl FastCgi {
                 }
                 Found::Said(answer) => {
                     self.save(input);
+                    self.pieced = self.open.is_some();
                     Head::Reply { bytes: end, answer, next: Next::KeepAlive }
                 }
                 Found::Over(id, next) => {
@@ -287,6 +292,10 @@ impl Exchange for FastCgi {
 
     fn is_fronted(&self) -> bool {
         true
+    }
+
+    fn is_portable(&self) -> bool {
+        !self.pieced
     }
 
     fn proceed(&mut self, _: &mut Vec<u8>) {}

@@ -13,6 +13,7 @@ use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Directive, Origin};
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_wire::Key;
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_worker::{App, Gone, Language, Listener, Request, Response, Setup, run};
 
 /// Answers with the target and the body. `/slow...` takes 10 ms, `/large` is 3 MB, `/fail` fails. `/file...` comes from
@@ -136,6 +137,7 @@ impl Worker {
             let (config, _) = Config::interpret(directives).unwrap();
             let scoreboard = Scoreboard::create(1, config.workers.threads as usize).unwrap();
             let listeners = vec![Listener {
+                proxied: Proxied::Never,
                 fd: OwnedFd::from(listener),
                 exchange: ruwsgi_wire::http::exchange,
                 port: address.port().to_string(),
