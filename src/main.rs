@@ -2,12 +2,16 @@
 
 mod commands;
 
+use std::ffi::OsStr;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, ExitCode};
 
+use bstr::{BStr, BString, ByteSlice};
 use ruwsgi_core::exit;
 use ruwsgi_log::Log;
-use ruwsgi_options::{Request, Source, load};
+use ruwsgi_options::{Error, Request, Source, survey};
 
 fn main() -> ExitCode {
     ExitCode::from(run())
@@ -23,29 +27,83 @@ fn run() -> u8 {
         return code;
     }
     log.subscribe();
-    match load(&source) {
-        Ok(Request::Run(loaded)) => {
-            if loaded.config.control.show_config {
-                loaded.config.lines().for_each(|line| log.say(format!("{line}\n").as_bytes()));
-            }
-            ruwsgi_core::run(source, loaded, &log)
+    let survey = survey(&source, true);
+    // Whoever wants to see it wants to see most what does not start.
+    if survey.config.control.show_config {
+        survey.config.lines().for_each(|line| say(&log, &line));
+    }
+    let (code, fallback) = act(survey.request(), source, &log);
+    match fallback {
+        Some(file) if code == exit::FAILED => fall_back(file.as_bstr(), &log),
+        _ => code,
+    }
+}
+
+/// Does what was asked for: the exit code, and the file to start with instead where that is a failure.
+fn act(request: Result<Request, Error>, source: Source, log: &Log) -> (u8, Option<BString>) {
+    let code = match request {
+        Ok(Request::Run(mut loaded)) => {
+            let fallback = loaded.fallback.take();
+            return (ruwsgi_core::run(source, loaded, log), fallback);
         }
-        Ok(Request::Help(text) | Request::Version(text)) => {
-            // Whoever reads only the first lines (`| head`) has what he wants.
-            let _ = writeln!(io::stdout(), "{}", text.trim_end());
-            exit::DONE
-        }
+        // Whoever reads only the first lines (`| head`) has what he wants.
+        Ok(Request::Help(text) | Request::Version(text)) => print(text.as_bytes()),
+        Ok(Request::Print(bytes)) => print(&bytes),
         Ok(Request::Usage(text)) => {
-            let _ = writeln!(io::stderr(), "{}", text.trim_end());
+            let _ = io::stderr().write_all(text.as_bytes());
             exit::FAILED
         }
+        Ok(Request::Exit(code, lines)) => {
+            lines.iter().for_each(|line| say(log, line));
+            code
+        }
+        Ok(Request::Stop(pidfile)) => report(ruwsgi_core::stop(&pidfile), log),
+        Ok(Request::Reload(pidfile)) => report(ruwsgi_core::reload(&pidfile), log),
         Err(error) => {
             for line in error.lines() {
-                log.say(format!("error: {line}\n").as_bytes());
+                say(log, format!("error: {line}").as_bytes());
             }
-            error.code()
+            return (error.code(), error.fallback().map(ToOwned::to_owned));
+        }
+    };
+    (code, None)
+}
+
+fn say(log: &Log, line: &[u8]) {
+    log.say(&[line, b"\n"].concat());
+}
+
+fn print(bytes: &[u8]) -> u8 {
+    let _ = io::stdout().write_all(bytes).and_then(|()| io::stdout().flush());
+    exit::DONE
+}
+
+fn report(result: Result<(), String>, log: &Log) -> u8 {
+    match result {
+        Ok(()) => exit::DONE,
+        Err(reason) => {
+            say(log, format!("error: {reason}").as_bytes());
+            exit::FAILED
         }
     }
+}
+
+/// How often a start that failed may be tried with another file: files may name each other.
+const MOST_FALLBACKS: u32 = 8;
+
+/// Becomes this program again, with `fallback-config` as its only argument.
+fn fall_back(file: &BStr, log: &Log) -> u8 {
+    let before = std::env::var("RUWSGI_FALLBACKS").ok().and_then(|count| count.parse().ok()).unwrap_or(0);
+    if before >= MOST_FALLBACKS {
+        say(log, format!("error: fallback-config: {before} files failed, one after another").as_bytes());
+        return exit::FAILED;
+    }
+    say(log, format!("the start failed: trying fallback-config {file}").as_bytes());
+    let program = std::env::current_exe().unwrap_or_else(|_| "/proc/self/exe".into());
+    let mut command = Command::new(program);
+    command.arg(OsStr::from_bytes(file)).env("RUWSGI_FALLBACKS", (before + 1).to_string());
+    say(log, format!("error: fallback-config {file}: {}", command.exec()).as_bytes());
+    exit::FAILED
 }
 
 fn complain(reason: &str) -> u8 {

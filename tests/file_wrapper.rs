@@ -151,3 +151,15 @@ fn a_slow_reader_holds_no_core() {
     assert!(slow.exactly(100 << 20).iter().all(|byte| *byte == 0));
     assert_eq!(slow.get("/text").ok(), "small text");
 }
+
+#[test]
+fn there_is_none_where_nobody_wants_it() {
+    let code = r#"
+        def application(environ, start_response):
+            start_response("200 OK", [])
+            return [str("wsgi.file_wrapper" in environ).encode()]
+    "#;
+    for (lines, there) in [("", "True"), ("wsgi-disable-file-wrapper = true", "False")] {
+        assert_eq!(Site::code(code).ini(lines).start().get("/").ok(), there);
+    }
+}

@@ -49,6 +49,36 @@ fn formatted(format: &str) -> Server {
 }
 
 #[test]
+fn fields_of_the_response_become_variables() {
+    let site = Site::code(
+        r#"
+            def application(environ, start_response):
+                fields = [("X-User", "ann"), ("x-cost", "5"), ("X-Other", "o")]
+                if environ["PATH_INFO"] == "/again":
+                    start_response("200 OK", [("X-User", "forgotten")])
+                    fields = [("X-Cost", "6")]
+                    try:
+                        raise ValueError
+                    except ValueError:
+                        import sys
+                        start_response("200 OK", fields, sys.exc_info())
+                else:
+                    start_response("200 OK", fields)
+                return [b"x"]
+        "#,
+    );
+    let server = site
+        .ini("log-format = LINE %(var.USER) %(var.COST) %(var.PATH_INFO)")
+        .ini("collect-header = x-user USER\nresponse-header-collect = X-User PATH_INFO\npull-header = X-Cost COST")
+        .start();
+    let answer = server.get("/path");
+    assert_eq!([answer.field("X-User"), answer.field("X-Cost")], [Some("ann"), None]);
+    assert_eq!(server.wait_for("LINE"), "LINE ann 5 /path", "what the request says comes first");
+    assert_eq!(server.get("/again").field("X-Cost"), None);
+    assert_eq!(server.log.wait_for_nth("LINE", 2), "LINE - 6 /again");
+}
+
+#[test]
 fn a_line_has_the_values_of_its_request() {
     let server = formatted(
         "LINE %(method) %(uri) %(status) %(addr) %(host) %(uagent) %(size)=%(hsize)+%(rsize) %(shop) %(pid) %(wid) \

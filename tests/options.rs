@@ -1,6 +1,6 @@
 //! How options reach the server: files, the command line in all its forms, the environment, placeholders.
 
-use crate::harness::{Server, Site, serve_code};
+use crate::harness::{Client, Server, Site, serve_code};
 
 /// A folder with an application, and nothing said yet.
 fn site() -> Site {
@@ -37,6 +37,24 @@ fn options_are_read_from_the_command_line() {
     ] {
         has_workers(&site().launch_with(arguments), 2);
     }
+}
+
+#[test]
+fn an_application_can_be_named_alone() {
+    for arguments in [
+        &["app:application", "--bind", "127.0.0.1:0"][..],
+        &["--bind=127.0.0.1:0", "app.py"],
+        &["--http-socket", "127.0.0.1:0", "app.py:application", "-p", "1"],
+        &["app:make()", "--bind", "127.0.0.1:0"],
+    ] {
+        let site = site();
+        site.write("app.py", concat!(include_str!("apps/control.py"), "\ndef make():\n    return application\n"));
+        has_workers(&site.launch_with(arguments), 1);
+    }
+    let server = site().launch_with(["app:application", "--bind", "unix:app.sock"]);
+    server.wait_for_workers(1);
+    assert_eq!(Client::unix(&server.path("app.sock")).get("/").ok(), "hello");
+    site().run_with(["nothing:application", "--bind", "127.0.0.1:0"]).failed(22, &["no module", "nothing"]);
 }
 
 #[test]
@@ -100,6 +118,62 @@ fn a_file_of_the_old_days_runs_unchanged() {
     assert!(log.contains("(backlog 128)"), "{log}");
     let told = |line: &&str| line.starts_with("warning") && !line.contains("root");
     assert_eq!(log.lines().filter(told).collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn the_module_of_the_server_may_lie_in_a_folder_for_plugins() {
+    let binary = std::path::Path::new(env!("CARGO_BIN_EXE_ruwsgi"));
+    let site =
+        site().ini("http-socket = 127.0.0.1:0\nwsgi-file = app.py\nplugins-dir = nothing\nplugins-dir = plugins");
+    site.write_ini();
+    let copy = site.path("ruwsgi");
+    std::fs::copy(binary, &copy).unwrap();
+    let start = |site: &Site| {
+        let mut command = std::process::Command::new(&copy);
+        command.args(["--ini", "uwsgi.ini"]);
+        site.dress(&mut command);
+        command
+    };
+    let output = start(&site).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(log.contains("the extension module is missing") && log.contains("plugins/libruwsgi_python.so"), "{log}");
+    std::fs::create_dir(site.path("plugins")).unwrap();
+    // In a test's build, the fresh one is the one in `deps`.
+    let module = binary.parent().unwrap().join("deps/libruwsgi_python.so");
+    std::os::unix::fs::symlink(module, site.path("plugins/libruwsgi_python.so")).unwrap();
+    let command = start(&site);
+    has_workers(&Server::of(command, site), 1);
+}
+
+#[test]
+fn a_plugin_that_is_not_there_is_told_or_ends_the_start() {
+    let site = || site().ini("http-socket = 127.0.0.1:0\nwsgi-file = app.py\nneed-plugin = 0:python39,http");
+    let server = site().ini("plugin = php").start();
+    let line = server.wait_for("there is no plugin");
+    assert!(line.contains("plugin: there is no plugin \"php\"; going on without it (uwsgi.ini:5)"), "{line}");
+    assert_eq!(server.get("/").ok(), "hello");
+    site().ini("need-plugin = php").run().failed(1, &["need-plugin", "\"php\"", "uwsgi.ini:5"]);
+}
+
+#[test]
+fn names_that_nobody_knows_are_told_unless_the_application_asks_for_them() {
+    let site = |code: &str| Site::code(code).ini("my-key = 1\nyour-key = 2\nproceses = 3");
+    let told = |log: &str| -> Vec<String> {
+        let lines = log.lines().filter_map(|line| line.split_once(": unknown option"));
+        lines.map(|(name, _)| name.trim_start_matches("warning: ").to_owned()).collect()
+    };
+    const ANSWER: &str = "def application(e, start):\n    start('200 OK', [])\n    return [b'']\n";
+    let asks =
+        format!("import uwsgi\nuwsgi.opt['my-key'], uwsgi.opt.get('your-key'), 'nothing' in uwsgi.opt\n{ANSWER}");
+    let takes_all = format!("import uwsgi\nall = dict(uwsgi.opt)\n{ANSWER}");
+    assert_eq!(told(&site(&asks).start().stop().log), ["proceses"]);
+    assert_eq!(told(&site(&takes_all).start().stop().log), [""; 0]);
+    let all = ["my-key", "your-key", "proceses"];
+    assert_eq!(told(&site(ANSWER).start().stop().log), all);
+    assert_eq!(told(&site(&asks).ini("lazy-apps = true").start().stop().log), all, "it may ask later");
+    assert_eq!(told(&site("import uwsgi\nuwsgi.opt['my-key']\nbroken").run().log), all[1..]);
+    assert_eq!(told(&site(ANSWER).ini("chdir = nowhere").run().log), all, "nothing was loaded");
+    assert_eq!(told(&site(ANSWER).ini("home = nowhere").run().log), all, "nothing was loaded");
 }
 
 #[test]
@@ -169,13 +243,23 @@ fn python_for_everybody() -> Option<&'static str> {
 #[test]
 fn help_and_version_are_answers() {
     let site = Site::empty();
-    for flag in ["--help", "-h"] {
-        let help = site.run_with([flag]);
-        assert_eq!((help.code, help.log.as_str()), (0, ""));
-        for word in ["Workers", "--processes", "Python", "--wsgi-file", "Sockets", "--http-socket"] {
+    for (arguments, words) in [
+        (&["--help"][..], ["--ini FILE", "--processes NUM", "--help-all"]),
+        (&["-h"], ["--ini FILE", "--processes NUM", "--help-all"]),
+        (&["--help-all"], ["Workers", "--processes", "--log-format"]),
+        (&["--help", "processes"], ["-p, --processes NUM, --workers NUM", "UWSGI_PROCESSES", "in a file"]),
+        (&["--help", "cheaper"], ["minimum workers", "not built yet", "a warning"]),
+        (&["--options-status"], ["names of uWSGI's options", " work\n", "not needed"]),
+        (&["completions", "bash"], ["_ruwsgi()", "--processes", "complete"]),
+    ] {
+        let help = site.run_with(arguments);
+        assert_eq!((help.code, help.log.as_str()), (0, ""), "{arguments:?}");
+        for word in words {
             assert!(help.out.contains(word), "{word} is not in\n{}", help.out);
         }
     }
+    site.run_with(["--help", "procesess"]).failed(1, &["procesess", "did you mean processes?"]);
+    site.run_with(["completions", "csh"]).failed(1, &["bash, zsh, fish"]);
     let version = site.run_with(["--version"]);
     assert_eq!((version.code, version.out.as_str()), (0, concat!("ruwsgi ", env!("CARGO_PKG_VERSION"), "\n")));
 }

@@ -4,7 +4,7 @@
 //! Who sends what:
 //!
 //! * master → zygote: [`ToZygote::Hello`], then [`ToZygote::Spawn`] for each worker. Closing the channel ends the zygote.
-//! * zygote → master: [`FromZygote::Ready`], or [`FromZygote::Failed`] and it exits. The boot script, which is Python,
+//! * zygote → master: [`FromZygote::Asked`], then [`FromZygote::Ready`], or [`FromZygote::Failed`] and it exits. The boot script, which is Python,
 //!   sends [`FromZygote::Refused`] where the module can't be loaded at all.
 //! * master → worker, on a channel of its own: [`ToWorker::Drain`]. Closing the channel means "drain" too.
 //! * worker → master, on that channel: [`FromWorker`].
@@ -46,6 +46,8 @@ pub enum ToZygote {
 pub enum FromZygote {
     /// The interpreter can't be used; a sentence that says why.
     Refused(String),
+    /// Loading is over, well or not, and these names were read from `uwsgi.opt`, with line breaks between them.
+    Asked(String),
     /// The application is loaded (or, with `lazy-apps`, the interpreter is ready).
     Ready {
         /// How long loading took, in milliseconds.
@@ -146,6 +148,7 @@ impl Message for FromZygote {
     fn encode(&self) -> Vec<u8> {
         match self {
             Self::Refused(reason) => Out::new(b'R').text(reason),
+            Self::Asked(names) => Out::new(b'A').text(names),
             Self::Ready { load_ms, python } => Out::new(b'Y').u32(*load_ms).text(python),
             Self::Failed { code, reason } => Out::new(b'F').u8(*code).text(reason),
         }
@@ -155,6 +158,7 @@ impl Message for FromZygote {
         let (tag, mut rest) = In::new(bytes)?;
         match tag {
             b'R' => Some(Self::Refused(rest.text())),
+            b'A' => Some(Self::Asked(rest.text())),
             b'Y' => Some(Self::Ready { load_ms: rest.u32()?, python: rest.text() }),
             b'F' => Some(Self::Failed { code: rest.u8()?, reason: rest.text() }),
             _ => None,
@@ -304,6 +308,7 @@ mod tests {
         ]);
         there_and_back(&[
             FromZygote::Refused("no".into()),
+            FromZygote::Asked("a\nb".into()),
             FromZygote::Ready { load_ms: 5, python: "CPython".into() },
             FromZygote::Failed { code: 22, reason: String::new() },
         ]);

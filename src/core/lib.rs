@@ -13,10 +13,12 @@ mod pidfile;
 mod privileges;
 mod python;
 mod start;
+mod unknown;
 
 use std::fmt;
 use std::io;
 
+pub use pidfile::{reload, stop};
 use ruwsgi_options::Config;
 pub use start::run;
 

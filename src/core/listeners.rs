@@ -276,7 +276,7 @@ mod tests {
     fn config(lines: &[(&str, &str)]) -> Config {
         let directive = |(index, (name, value)): (usize, &(&str, &str))| Directive {
             name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
+            value: Some((*value).into()),
             origin: Origin::File { path: "app.ini".into(), line: index as u32 + 1 },
         };
         Config::interpret(lines.iter().enumerate().map(directive).collect()).unwrap().0

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use memchr::memmem;
 use ruwsgi_contract::{MARK, MARK_START};
+use ruwsgi_options::{Config, Source};
 
 use crate::why;
 
@@ -19,12 +20,14 @@ pub(crate) struct Module(File);
 
 impl Module {
     /// Finds it: beside the executable (a build), in `deps/` (a test, which refreshes only that), in `../lib/ruwsgi`
-    /// (a package). A file of another build is passed over.
-    pub(crate) fn find() -> Result<Self, String> {
+    /// (a package), in the folders of `plugins-dir`. A file of another build is passed over.
+    pub(crate) fn find(config: &Config, source: &Source) -> Result<Self, String> {
         let executable = std::env::current_exe().map_err(|error| format!("the executable has no path: {error}"))?;
         let folder = executable.parent().unwrap_or(Path::new("/"));
         let mut tried = Vec::new();
-        for path in ["", "deps", "../lib/ruwsgi"].map(|part| folder.join(part).join(NAME)) {
+        let usual = ["", "deps", "../lib/ruwsgi"].map(|part| folder.join(part));
+        let said = config.python.plugins_dir.iter().map(|said| source.cwd.join(said));
+        for path in usual.into_iter().chain(said).map(|folder| folder.join(NAME)) {
             match check(&path) {
                 Ok(file) => return Ok(Self(file)),
                 Err(why) => tried.push(format!("{} ({why})", path.display())),

@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use ruwsgi_sys::signal;
+
 /// A pidfile that holds our pid. Dropped, it is removed; before [`keep`](Self::keep), what it held before comes back,
 /// so that a start that fails harms no instance that runs.
 pub(crate) struct Pidfile {
@@ -59,6 +61,26 @@ impl Drop for Pidfile {
             tracing::warn!("pidfile: {} can't be removed: {}", self.path.display(), crate::why(&error));
         }
     }
+}
+
+/// Asks the instance that has this pidfile to stop.
+pub fn stop(path: &Path) -> Result<(), String> {
+    send(path, signal::interrupt)
+}
+
+/// Asks the instance that has this pidfile to reload.
+pub fn reload(path: &Path) -> Result<(), String> {
+    send(path, signal::hang_up)
+}
+
+fn send(path: &Path, order: fn(i32) -> io::Result<()>) -> Result<(), String> {
+    let shown = path.display();
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{shown} can't be read: {}", crate::why(&error)))?;
+    // 0 and below are groups of processes, 1 is the system's own.
+    let pid = text.trim().parse().ok().filter(|pid| *pid > 1);
+    let pid: i32 = pid.ok_or_else(|| format!("{shown} holds no pid: {:?}", text.lines().next().unwrap_or_default()))?;
+    order(pid).map_err(|error| format!("process {pid} of {shown}: {}", crate::why(&error)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::logfile::Outlet;
 use crate::master::{First, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
+use crate::unknown::Unknown;
 use crate::{Place, exit, privileges, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
@@ -64,13 +65,12 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
     tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    let unknown = Unknown::among(loaded.warnings);
+    loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
-    let module = Module::find()?;
+    let module = Module::find(&config, &source)?;
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }
@@ -92,7 +92,7 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfile, signals, outlet, audience })?)
+    Ok(Master::new(First { source, config, listeners, module, pidfile, signals, outlet, audience, unknown })?)
 }
 
 /// Shows in `ps` what the configuration wants to be shown for the master.

@@ -1,6 +1,6 @@
 //! The options that people may write but that do nothing here: not yet, or never. Each says what its absence does.
 //!
-//! `known` reads the rows, `judge` speaks. A row is a class, a consequence and the names that share it. The consequence
+//! `known` reads the rows, `judge` speaks. What an option would do stands in `absent/meanings.tsv`. A row is a class, a consequence and the names that share it. The consequence
 //! is a clause in the present tense: "nothing listens at this address". A name is written as getopt would have it:
 //! `name` takes no value, `name=` takes one, `name?` may take one; `,x` is its letter.
 
@@ -29,6 +29,17 @@ pub enum Class {
     Never,
 }
 
+impl Class {
+    /// What is said before the consequence.
+    pub fn verdict(self) -> &'static str {
+        match self {
+            Self::Harmless => "not needed",
+            Self::Degrades | Self::Exposes => "not built yet",
+            Self::Never => "no part of this server",
+        }
+    }
+}
+
 /// Names that share a class and a consequence.
 pub struct Topic {
     /// What their absence does, in short.
@@ -39,19 +50,24 @@ pub struct Topic {
     pub names: &'static str,
 }
 
-/// All topics, file by file.
-pub const TOPICS: &[&[Topic]] = &[
-    control::TOPICS,
-    sockets::TOPICS,
-    process::TOPICS,
-    workers::TOPICS,
-    emperor::TOPICS,
-    routers::TOPICS,
-    requests::TOPICS,
-    logging::TOPICS,
-    python::TOPICS,
-    elsewhere::TOPICS,
+/// All topics, file by file, under the headings of the manual.
+pub const GROUPS: &[(&str, &[Topic])] = &[
+    ("Configuration", control::TOPICS),
+    ("Sockets", sockets::TOPICS),
+    ("Process", process::TOPICS),
+    ("Workers", workers::TOPICS),
+    ("Emperor, legions, subscriptions", emperor::TOPICS),
+    ("Routers and TLS", routers::TOPICS),
+    ("Requests", requests::TOPICS),
+    ("Logging", logging::TOPICS),
+    ("Python", python::TOPICS),
+    ("Other languages and services", elsewhere::TOPICS),
 ];
+
+/// All topics.
+pub fn topics() -> impl Iterator<Item = &'static Topic> {
+    GROUPS.iter().flat_map(|(_, topics)| topics.iter())
+}
 
 const fn harmless(consequence: &'static str, names: &'static str) -> Topic {
     Topic { class: Class::Harmless, consequence, names }

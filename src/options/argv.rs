@@ -1,18 +1,20 @@
 //! The command line, by clap from the table: every known name is an argument, so that prefixes and mistakes are judged
-//! against all of them; only those that work are shown by `--help`.
+//! against all of them; what `--help` and its kin print is in `help`.
 //!
 //! `load` calls [`parse`] and takes the words in their order. Nothing is read or judged here.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
+use bstr::BString;
 use clap::builder::{OsStr as Text, ValueParser};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, Command};
 
+use crate::directive::Origin;
 use crate::kind::Arg;
 use crate::known::{ABSENT, meant};
-use crate::report::Error;
+use crate::report::{Error, Problem};
 use crate::table::ROWS;
 
 /// A word of the command line.
@@ -23,44 +25,25 @@ pub enum Word {
         /// The whole name.
         name: &'static str,
         /// The value.
-        value: Option<String>,
+        value: Option<BString>,
     },
     /// A word without an option.
-    File(String),
+    File(BString),
 }
 
 /// The id of the words without an option: no option can be called so.
 const FILES: &str = "<files>";
 
+/// What other servers call the address. On the command line only: in a file, a placeholder may have that name.
+pub const BIND: &str = "bind";
+
 /// What clap gives an option without a value: no argument of a process can hold it.
 const BARE: &str = "\0";
 
-const ABOUT: &str = "\
-ruwsgi [OPTION]... [FILE.ini]...   runs Python (WSGI) applications from uWSGI's configuration
-
-An option is the same here (--processes 4), in a file (processes = 4) and in the environment (UWSGI_PROCESSES=4).
-One without a value is turned off by =false. Files without an option are read last.
-";
-
 /// The words of later commands, which are no files.
 const COMMANDS: &[&str] = &[
-    "serve",
-    "dev",
-    "check",
-    "config",
-    "migrate",
-    "status",
-    "top",
-    "reload",
-    "stop",
-    "drain",
-    "workers",
-    "logs",
-    "metrics",
-    "completions",
-    "version",
-    "doctor",
-    "gunicorn",
+    "serve", "dev", "check", "config", "migrate", "status", "top", "reload", "stop", "drain", "workers", "logs",
+    "metrics", "version", "doctor", "gunicorn",
 ];
 
 /// The words in their order, those without an option last; `arguments` is without the program's name.
@@ -74,16 +57,15 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
         let values = matches.get_many::<OsString>(id.as_str()).into_iter().flatten();
         let places = matches.indices_of(id.as_str()).into_iter().flatten();
         for (place, value) in places.zip(values) {
-            let text = value.to_str().ok_or_else(|| {
-                Error::new(format!("{}: {} is not UTF-8 (command line)", id.as_str(), value.display()))
-            })?;
+            let text = value.as_bytes();
             match name(id.as_str()) {
+                None if id.as_str() == BIND => options.push((place, bound(text))),
                 Some(name) => {
-                    options.push((place, Word::Option { name, value: (text != BARE).then(|| text.to_owned()) }));
+                    options.push((place, Word::Option { name, value: (text != BARE.as_bytes()).then(|| text.into()) }));
                 }
                 // uWSGI passes over these: they were marks of its own.
-                None if text.starts_with('[') => {}
-                None => files.push((place, Word::File(text.to_owned()))),
+                None if text.starts_with(b"[") => {}
+                None => files.push((place, Word::File(text.into()))),
             }
         }
     }
@@ -92,27 +74,10 @@ pub fn parse(arguments: &[OsString]) -> Result<Vec<Word>, Error> {
     Ok(options.into_iter().chain(files).map(|(_, word)| word).collect())
 }
 
-/// What `--help` prints: a line for each option that works.
-pub fn help() -> String {
-    let mut out = String::from(ABOUT);
-    let mut heading = "";
-    for row in ROWS {
-        if row.heading != heading {
-            heading = row.heading;
-            out.extend(["\n", heading, ":\n"]);
-        }
-        let letter = row.short.map_or_else(|| "    ".to_owned(), |letter| format!("-{letter}, "));
-        let value = match row.arg {
-            Arg::None => String::new(),
-            Arg::Optional => format!("[={}]", row.hint),
-            Arg::Required => format!(" {}", row.hint),
-        };
-        let left = format!("{letter}--{}{value}", row.names[0]);
-        let others: Vec<String> = row.names[1..].iter().map(|name| format!("--{name}")).collect();
-        let others = if others.is_empty() { String::new() } else { format!(" (also {})", others.join(", ")) };
-        out.push_str(&format!("  {left:<32} {}{others}\n", row.help));
-    }
-    out
+/// What others say for an address, in uWSGI's words.
+fn bound(address: &[u8]) -> Word {
+    let bare = [&b"unix:"[..], b"tcp://"].iter().find_map(|scheme| address.strip_prefix(*scheme));
+    Word::Option { name: "http-socket", value: Some(bare.unwrap_or(address).into()) }
 }
 
 fn name(id: &str) -> Option<&'static str> {
@@ -133,6 +98,7 @@ fn command() -> Command {
         .disable_version_flag(true)
         .infer_long_args(true)
         .arg(files)
+        .arg(argument(BIND, Arg::Required))
         .args(working)
         .args(absent)
 }
@@ -185,7 +151,8 @@ fn short(letter: u8) -> Option<Arg> {
 /// Whether the whole name, or the beginning of one, takes the next word as its value.
 fn takes_value(begin: &str) -> bool {
     let working = ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, row.arg)));
-    let mut names = working.chain(ABSENT.iter().map(|absent| (absent.name, absent.arg)));
+    let absent = ABSENT.iter().map(|absent| (absent.name, absent.arg));
+    let mut names = working.chain(absent).chain([(BIND, Arg::Required)]);
     let exact = names.clone().find(|(name, _)| *name == begin);
     let arg = exact.or_else(|| names.find(|(name, _)| name.starts_with(begin)));
     !begin.is_empty() && arg.is_some_and(|(_, arg)| arg == Arg::Required)
@@ -197,17 +164,19 @@ fn refusal(error: &clap::Error) -> Error {
         Some(ContextValue::String(said)) => said.split([' ', '=', '[']).next().unwrap_or_default(),
         _ => return Error::new(error.to_string().lines().next().unwrap_or_default().trim_start_matches("error: ")),
     };
+    let mut suggestion = None;
     let line = match error.kind() {
         ErrorKind::UnknownArgument => match candidates(said.trim_start_matches('-')).as_slice() {
-            [] => format!("{said}: unknown option{}", meant(said.trim_start_matches('-'))),
-            some => format!("{said}: which one? --{}", some.join(", --")),
+            [] => {
+                suggestion = meant(said.trim_start_matches('-'));
+                "unknown option".to_owned()
+            }
+            some => format!("which one? --{}", some.join(", --")),
         },
-        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => {
-            format!("{said}: a value is missing")
-        }
-        kind => format!("{said}: {kind}"),
+        ErrorKind::InvalidValue | ErrorKind::TooFewValues | ErrorKind::NoEquals => "a value is missing".into(),
+        kind => kind.to_string(),
     };
-    Error::new(format!("{line} (command line)"))
+    Problem { name: said.into(), suggestion, ..Problem::error(line).at(&Origin::Argv) }.into()
 }
 
 /// What an ambiguous beginning may be, as far as one cares to read.
@@ -237,7 +206,7 @@ mod tests {
             .map(|word| match word {
                 Word::Option { name, value: Some(value) } => format!("{name}={value}"),
                 Word::Option { name, value: None } => name.into(),
-                Word::File(file) => file,
+                Word::File(file) => file.to_string(),
             })
             .collect())
     }
@@ -290,6 +259,14 @@ mod tests {
     }
 
     #[test]
+    fn others_say_bind() {
+        assert_eq!(ok("--bind :8000 -p 2"), "http-socket=:8000 processes=2");
+        assert_eq!(ok("--bind=unix:/run/a.sock --bind tcp://[::1]:1"), "http-socket=/run/a.sock http-socket=[::1]:1");
+        assert_eq!(ok("--bind -C666"), "http-socket=-C666");
+        assert_eq!(ok("-b 4096 -w app:app"), "buffer-size=4096 module=app:app", "uWSGI's letters stay");
+    }
+
+    #[test]
     fn a_beginning_is_enough_where_it_is_clear() {
         assert_eq!(ok("--proces 4 --buffer-si=100"), "processes=4 buffer-size=100");
         let error = words("--http-sock :0").expect_err("ambiguous");
@@ -323,21 +300,11 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_no_text_are_an_error() {
+    fn bytes_need_not_be_text() {
         let bad = OsStr::from_bytes(b"a\xff").to_owned();
-        assert!(parse(std::slice::from_ref(&bad)).is_err());
-        assert!(parse(&["--module".into(), bad]).is_err());
-    }
-
-    #[test]
-    fn help_shows_what_works_in_groups() {
-        let help = help();
-        for part in ["Workers:", "Sockets:", "Process:", "Python:", "Logging:", "Configuration:", "-p, --processes"] {
-            assert!(help.contains(part), "{part}\n{help}");
-        }
-        assert!(!help.contains("--emperor"));
-        assert!(help.ends_with('\n') && help.lines().all(|line| line.len() < 125), "{help}");
-        assert!(help.lines().count() < 400, "{}", help.lines().count());
+        assert_eq!(parse(std::slice::from_ref(&bad)), Ok(vec![Word::File(b"a\xff".into())]));
+        let chdir = Word::Option { name: "chdir", value: Some(b"a\xff".into()) };
+        assert_eq!(parse(&["--chdir".into(), bad]), Ok(vec![chdir]));
     }
 
     #[test]

@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
+use bstr::{BString, ByteSlice};
+
 use crate::directive::{Directive, Origin};
-use crate::kind::{Remark, Said, keepalive};
-use crate::report::{Error, Notice};
-use crate::table::{Config, Listener, Process, Sockets, row};
+use crate::kind::{Reading, Remark, Said, keepalive};
+use crate::report::{Error, Problem};
+use crate::table::{Config, Listener, Process, Row, Sockets, row};
 
 /// How long an idle connection stays open unless somebody says otherwise, in seconds: longer than the 60 s of the
 /// usual load balancer, so that it is the balancer that closes.
@@ -18,54 +20,62 @@ const TIMEOUT: u32 = 60;
 impl Config {
     /// Reads the values of all options that work, in order: the last one wins, lists grow. Other names are passed over:
     /// they are placeholders, or were judged when the configuration was loaded.
-    pub fn interpret(directives: Vec<Directive>) -> Result<(Self, Vec<Notice>), Error> {
+    pub fn interpret(directives: Vec<Directive>) -> Result<(Self, Vec<Problem>), Error> {
+        let (config, problems) = Self::read(directives);
+        Error::of(&problems)?;
+        Ok((config, problems))
+    }
+
+    /// The same, whatever is wrong: what can't be read stays as it was.
+    pub(crate) fn read(directives: Vec<Directive>) -> (Self, Vec<Problem>) {
         let mut config = Self::default();
         let mut found = Vec::new();
         for directive in &directives {
             let Some((row, name)) = row(&directive.name) else { continue };
-            let said = Said { name, value: directive.value.as_deref(), origin: &directive.origin };
-            let reading = (row.set)(&mut config, &said);
+            let reading = config.take(row, name, directive);
             // One list, in the order in which all of them were said.
             let Sockets { listeners, fronted, persistent, fastcgi, scgi, .. } = &mut config.sockets;
             for more in [fronted, persistent, fastcgi, scgi] {
                 listeners.append(more);
             }
             if !matches!(reading, Ok(None)) {
-                found.push((directive, reading));
+                found.push((directive, row, reading));
             }
         }
-        let (mut notices, mut errors) = (Vec::new(), Vec::new());
-        for (Directive { name, origin, .. }, reading) in found {
-            match reading {
-                Ok(Some(Remark::Odd { problem, .. })) if config.control.strict => {
-                    errors.push(format!("{name}: {problem} ({origin})"));
-                }
-                Ok(Some(Remark::Odd { problem, read_as })) => {
-                    notices.push(Notice::new(format!("{name}: {problem}; read as {read_as} ({origin})")));
-                }
-                Ok(Some(Remark::Told(text))) => notices.push(Notice::new(format!("{name}: {text} ({origin})"))),
-                Ok(None) => {}
-                Err(problem) => errors.push(format!("{name}: {problem} ({origin})")),
-            }
-        }
-        Error::unless_empty(errors)?;
+        let strict = config.control.strict;
+        let problems =
+            found.into_iter().filter_map(|(directive, row, reading)| problem(directive, row, reading, strict));
+        let problems = problems.collect();
         // Wherever it stands, as in uWSGI.
         for listener in config.sockets.listeners.iter_mut().filter(|listener| listener.by_default) {
             listener.protocol = config.sockets.protocol;
         }
         config.directives = directives;
-        Ok((config, notices))
+        (config, problems)
     }
 
-    /// All that was said as one file, with placeholders filled in: what `show-config` writes, line by line.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        let said = self.directives.iter().map(|Directive { name, value, .. }| match value {
-            Some(value) => format!("{name} = {value}"),
-            // uWSGI writes a flag of the command line that way, too.
-            None => format!("{name} = true"),
+    fn take(&mut self, row: &Row, name: &'static str, directive: &Directive) -> Reading {
+        let bytes = directive.value.as_ref().map(|value| value.as_bstr());
+        let value = match bytes.map(|bytes| bytes.to_str()) {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) if row.bytes => None,
+            Some(Err(_)) => return Err(format!("{:?} is not UTF-8 text", bytes.unwrap_or_default())),
+        };
+        (row.set)(self, &Said { name, value, bytes, origin: &directive.origin })
+    }
+
+    /// All that was said as one file, with placeholders filled in: what `show-config` writes, line by line. What options
+    /// of `declare-option` stand for is a comment: the line that used them is there.
+    pub fn lines(&self) -> impl Iterator<Item = BString> {
+        let said = self.directives.iter().map(|directive| match &directive.origin {
+            Origin::Declared { .. } => {
+                [&b"; "[..], &directive.line(), format!(" ({})", directive.origin).as_bytes()].concat().into()
+            }
+            _ => directive.line(),
         });
         let [title, section, end] =
-            [";ruwsgi instance configuration", "[uwsgi]", ";end of configuration"].map(str::to_owned);
+            [";ruwsgi instance configuration", "[uwsgi]", ";end of configuration"].map(BString::from);
         [title, section].into_iter().chain(said).chain([end])
     }
 
@@ -123,6 +133,20 @@ impl Config {
         let seconds = self.sockets.socket_timeout.or(self.sockets.http_timeout).unwrap_or(TIMEOUT);
         Duration::from_secs(seconds.into())
     }
+}
+
+/// What there is to say about a value that was read.
+fn problem(directive: &Directive, row: &Row, reading: Reading, strict: bool) -> Option<Problem> {
+    let problem = match reading {
+        Ok(None) => return None,
+        Ok(Some(Remark::Odd { problem, .. })) if strict => Problem::error(problem),
+        Ok(Some(Remark::Odd { problem, read_as })) => {
+            Problem { advice: Some(format!("read as {read_as}")), ..Problem::warning(problem) }
+        }
+        Ok(Some(Remark::Told(text))) => return Some(Problem::warning(text).about(directive)),
+        Err(problem) => Problem::error(problem),
+    };
+    Some(Problem { allowed: row.takes, ..problem.about(directive) })
 }
 
 #[cfg(test)]

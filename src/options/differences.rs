@@ -13,6 +13,16 @@ pub struct Difference {
     pub back: &'static str,
 }
 
+impl Difference {
+    /// Whether it is about this option.
+    pub fn speaks_of(&self, option: &str) -> bool {
+        let back = self.back.split(" = ").next() == Some(option);
+        // `http = :8080` in backticks speaks of `http`.
+        let mut marked = self.subject.split('`').skip(1).step_by(2);
+        back || marked.any(|marked| marked.split(" = ").next() == Some(option))
+    }
+}
+
 const fn differs(subject: &'static str, uwsgi: &'static str, here: &'static str, back: &'static str) -> Difference {
     Difference { subject, uwsgi, here, back }
 }
@@ -50,9 +60,14 @@ const LIFE: &[Difference] = &[
         "umask = 000",
     ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
-    differs("the master", "only with `master`", "always there", ""),
-    differs("interpreters", "one for each application", "one for each process", ""),
-    differs("threads of the application", "stand still between requests without `enable-threads`", "always run", ""),
+    differs("the master (`master`)", "only with `master`", "always there", ""),
+    differs("interpreters (`single-interpreter`)", "one for each application", "one for each process", ""),
+    differs(
+        "threads of the application (`enable-threads`)",
+        "stand still between requests without `enable-threads`",
+        "always run",
+        "",
+    ),
     differs("`sys.executable`", "the server", "the interpreter of the virtual environment", ""),
     differs(
         "what a client sends, in request lines",
@@ -102,6 +117,12 @@ const SOCKETS: &[Difference] = &[
         "read versions 1 and 2, from unix sockets, loopback, private networks and `trusted-proxies`; over HTTP, \
          connections without a header are closed",
         "",
+    ),
+    differs(
+        "programs that the application starts",
+        "get the connections and sockets of the server",
+        "get none of them",
+        "close-on-exec = false",
     ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
 ];
@@ -153,7 +174,12 @@ const RESPONSES: &[Difference] = &[
     differs("an exception before any output", "the connection is closed without a byte", "500", ""),
     differs("a body above its `Content-Length`; a body with HEAD, 204 and 304", "sent as it is", "cut", ""),
     differs("CR, LF and NUL in the status or in fields", "sent as they are", "an exception in the application", ""),
-    differs("a client that is gone while it is written to", "an `OSError` in the log for each", "no line", ""),
+    differs(
+        "a client that is gone while it is written to",
+        "an `OSError` in the log for each",
+        "no line",
+        "ignore-write-errors = false",
+    ),
 ];
 
 /// How the configuration is read.

@@ -8,6 +8,8 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use bstr::{BString, ByteSlice};
+
 use crate::report::Error;
 
 /// Where something was said.
@@ -24,6 +26,13 @@ pub enum Origin {
     Argv,
     /// A `UWSGI_*` or `RUWSGI_*` variable.
     Env,
+    /// An option that `declare-option` made.
+    Declared {
+        /// Its name.
+        by: String,
+        /// Where it was used.
+        at: Box<Origin>,
+    },
     /// Nobody said it.
     Default,
 }
@@ -34,6 +43,7 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(out, "{}:{line}", path.display()),
             Self::Argv => out.write_str("command line"),
             Self::Env => out.write_str("environment"),
+            Self::Declared { by, at } => write!(out, "by {by}, {at}"),
             Self::Default => out.write_str("default"),
         }
     }
@@ -44,8 +54,8 @@ impl fmt::Display for Origin {
 pub struct Directive {
     /// The name as it was written.
     pub name: String,
-    /// The value. `None` for a flag of the command line; a bare key of a file has an empty one.
-    pub value: Option<String>,
+    /// The value, which is bytes. `None` for a flag of the command line; a bare key of a file has an empty one.
+    pub value: Option<BString>,
     /// Where it was said.
     pub origin: Origin,
 }
@@ -53,7 +63,13 @@ pub struct Directive {
 impl Directive {
     /// A directive.
     pub fn new(name: impl Into<String>, value: Option<&str>, origin: Origin) -> Self {
-        Self { name: name.into(), value: value.map(str::to_owned), origin }
+        Self { name: name.into(), value: value.map(BString::from), origin }
+    }
+
+    /// The line of a file that says the same. uWSGI writes a flag of the command line with `true`, too.
+    pub fn line(&self) -> BString {
+        let value = self.value.as_ref().map_or(b"true".as_bstr(), |value| value.as_bstr());
+        [self.name.as_bytes(), b" = ", value].concat().into()
     }
 }
 
@@ -62,6 +78,7 @@ const FILE: u8 = 0;
 const ARGV: u8 = 1;
 const ENV: u8 = 2;
 const DEFAULT: u8 = 3;
+const DECLARED: u8 = 4;
 
 /// Directives as bytes. Each: name, a byte that tells whether there is a value, the value, the origin. A text is its
 /// length in four bytes, little-endian, and the text.
@@ -70,19 +87,28 @@ pub fn encode(directives: &[Directive]) -> Vec<u8> {
     for directive in directives {
         text(&mut out, directive.name.as_bytes());
         out.push(u8::from(directive.value.is_some()));
-        text(&mut out, directive.value.as_deref().unwrap_or_default().as_bytes());
-        match &directive.origin {
-            Origin::File { path, line } => {
-                out.push(FILE);
-                text(&mut out, path.as_os_str().as_bytes());
-                out.extend_from_slice(&line.to_le_bytes());
-            }
-            Origin::Argv => out.push(ARGV),
-            Origin::Env => out.push(ENV),
-            Origin::Default => out.push(DEFAULT),
-        }
+        text(&mut out, directive.value.as_ref().map_or(b"", |value| value.as_bytes()));
+        place(&mut out, &directive.origin);
     }
     out
+}
+
+fn place(out: &mut Vec<u8>, origin: &Origin) {
+    match origin {
+        Origin::File { path, line } => {
+            out.push(FILE);
+            text(out, path.as_os_str().as_bytes());
+            out.extend_from_slice(&line.to_le_bytes());
+        }
+        Origin::Argv => out.push(ARGV),
+        Origin::Env => out.push(ENV),
+        Origin::Default => out.push(DEFAULT),
+        Origin::Declared { by, at } => {
+            out.push(DECLARED);
+            text(out, by.as_bytes());
+            place(out, at);
+        }
+    }
 }
 
 fn text(out: &mut Vec<u8>, bytes: &[u8]) {
@@ -109,8 +135,16 @@ pub fn decode(bytes: &[u8]) -> Result<Vec<Directive>, Error> {
 fn directive(rest: &mut &[u8]) -> Option<Directive> {
     let name = utf8(rest)?;
     let said = byte(rest)? != 0;
-    let value = utf8(rest)?;
-    let origin = match byte(rest)? {
+    let value = sized(rest)?.into();
+    let origin = origin(rest, DEEPEST)?;
+    Some(Directive { name, value: said.then_some(value), origin })
+}
+
+/// How often an origin may stand inside another: templates use templates no deeper.
+const DEEPEST: usize = 64;
+
+fn origin(rest: &mut &[u8], deeper: usize) -> Option<Origin> {
+    Some(match byte(rest)? {
         FILE => {
             let path = Path::new(OsStr::from_bytes(sized(rest)?)).to_owned();
             Origin::File { path, line: number(rest)? }
@@ -118,9 +152,9 @@ fn directive(rest: &mut &[u8]) -> Option<Directive> {
         ARGV => Origin::Argv,
         ENV => Origin::Env,
         DEFAULT => Origin::Default,
+        DECLARED if deeper > 0 => Origin::Declared { by: utf8(rest)?, at: Box::new(origin(rest, deeper - 1)?) },
         _ => return None,
-    };
-    Some(Directive { name, value: said.then_some(value), origin })
+    })
 }
 
 fn utf8(rest: &mut &[u8]) -> Option<String> {
@@ -151,6 +185,10 @@ mod tests {
     use super::*;
     use crate::random::Random;
 
+    fn declared() -> Origin {
+        Origin::Declared { by: "preset".into(), at: Origin::File { path: "app.ini".into(), line: 3 }.into() }
+    }
+
     fn sample() -> Vec<Directive> {
         let odd = PathBuf::from(OsStr::from_bytes(b"/srv/caf\xe9.ini"));
         vec![
@@ -159,6 +197,7 @@ mod tests {
             Directive::new("bare", Some(""), Origin::File { path: odd, line: u32::MAX }),
             Directive::new("", Some("é\n%(x)"), Origin::Env),
             Directive::new("processes", Some("1"), Origin::Default),
+            Directive { name: "chdir".into(), value: Some(b"/caf\xe9".into()), origin: declared() },
         ]
     }
 
@@ -198,5 +237,6 @@ mod tests {
         assert_eq!(Origin::File { path: "app.ini".into(), line: 12 }.to_string(), "app.ini:12");
         assert_eq!(Origin::Argv.to_string(), "command line");
         assert_eq!(Origin::Env.to_string(), "environment");
+        assert_eq!(declared().to_string(), "by preset, app.ini:3");
     }
 }

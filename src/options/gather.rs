@@ -1,26 +1,29 @@
 //! Collects what was said into one list, in uWSGI's order: the environment, the command line from left to right, the
 //! files that stand there without an option. Files that `ini` and `include` name are read at their place.
 //!
-//! `load` drives it. Nothing is overwritten and nothing is judged here.
+//! `load` drives it. Nothing is overwritten and no value is judged here. What is wrong is remembered, and the reading
+//! goes on: whoever mends a file wants to know all of it.
 
+mod act;
+mod open;
+
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use bstr::{BStr, BString, ByteSlice};
+
+use crate::declare::Declared;
 use crate::directive::{Directive, Origin};
-use crate::file::{self, STDIN};
-use crate::ini;
-use crate::known::known;
+use crate::forbid::Forbidden;
+use crate::logic::{Logic, Scene, Times};
 use crate::magic::Magic;
-use crate::report::{Error, Notice};
+use crate::plugin;
+use crate::record::Record;
+use crate::report::Problem;
 use crate::source::Source;
-
-/// Files inside files, and files at all: beyond it they include each other.
-const MOST_DEEP: usize = 64;
-const MOST_FILES: usize = 4096;
-
-/// The section that is read where none is named.
-const SECTION: &str = "uwsgi";
+use crate::words::{Act, act};
 
 /// Prefixes of variables that are options; of two that say the same, the second wins.
 const PREFIXES: [&str; 2] = ["UWSGI_", "RUWSGI_"];
@@ -35,62 +38,100 @@ const NO_OPTIONS: &[&str] = &[
     "UWSGI_EMPEROR_PROXY",
     "UWSGI_JAIL_PID",
     "UWSGI_ORIGINAL_PROC_NAME",
+    "RUWSGI_FALLBACKS",
 ];
 
-/// Other formats that uWSGI reads.
-const OTHER_FORMATS: &[&str] = &[".xml", ".yaml", ".yml", ".json", ".js"];
+/// Loops and files that say more than this have gone astray; nobody writes that much.
+const MOST_RECORDS: usize = 1 << 18;
 
-/// A directive, and whether it has already done all that it can do: then no placeholder in it is filled in.
-#[derive(Clone, Debug)]
-pub struct Entry {
-    /// What was said.
-    pub directive: Directive,
-    /// It acted when it was read: `ini`, `include`, `set`.
-    pub done: bool,
+/// An order on the command line or in a file that ends the reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// `help`
+    Help,
+    /// `exit`, with this code.
+    Exit(u8),
+    /// `extract` and `binary-append-data`: print this.
+    Print(Vec<u8>),
+    /// `stop`: the pidfile.
+    Stop(PathBuf),
+    /// `reload`: the pidfile.
+    Reload(PathBuf),
 }
 
 /// The collection.
 pub struct Gather<'a> {
     source: &'a Source,
+    /// Whether the machine may be looked at; otherwise only files that are named are read.
+    here: bool,
     magic: Magic,
     /// All that was said so far.
-    pub entries: Vec<Entry>,
+    pub records: Vec<Record>,
+    /// What options of `declare-option` stand for, said at once.
+    pub derived: Vec<Directive>,
+    /// The same, said by a record at this place after placeholders were filled in.
+    pub derived_late: Vec<(usize, Directive)>,
     /// What is worth a line.
-    pub notices: Vec<Notice>,
+    pub problems: Vec<Problem>,
     /// The files that were read, in order.
     pub files: Vec<PathBuf>,
-    /// The names that `set-placeholder` made.
-    pub placeholders: Vec<String>,
-    /// The files and sections being read, the outermost first.
-    open: Vec<(PathBuf, String)>,
-    last: Option<Opened>,
-}
-
-/// A file that was read: `ini = :section` reads it again.
-#[derive(Clone)]
-struct Opened {
-    name: String,
-    path: PathBuf,
-    bytes: Arc<[u8]>,
+    /// The names that `set-placeholder` made, and those that a condition asked for.
+    pub placeholders: HashSet<BString>,
+    /// What ends the reading.
+    pub ending: Option<Ending>,
+    /// `fallback-config`
+    pub fallback: Option<BString>,
+    /// Lines to print.
+    pub printed: Vec<BString>,
+    first: HashMap<String, usize>,
+    declared: Declared,
+    forbidden: Forbidden,
+    plugins: Vec<String>,
+    /// The open block, and where it began.
+    logic: Option<(Logic, Directive)>,
+    /// A line of the block is being said: what it says is not asked again.
+    inside: bool,
+    conditional: bool,
+    /// How deep options of `declare-option` stand for others.
+    depth: usize,
+    through: Arc<[Origin]>,
+    opened: open::Opened,
+    /// Something has no end: nothing more is read.
+    astray: bool,
 }
 
 impl<'a> Gather<'a> {
     /// Nothing yet.
-    pub fn new(source: &'a Source) -> Self {
+    pub fn new(source: &'a Source, here: bool) -> Self {
         Self {
             source,
+            here,
             magic: Magic::new(&source.cwd),
-            entries: Vec::new(),
-            notices: Vec::new(),
+            records: Vec::new(),
+            derived: Vec::new(),
+            derived_late: Vec::new(),
+            problems: Vec::new(),
             files: Vec::new(),
-            placeholders: Vec::new(),
-            open: Vec::new(),
-            last: None,
+            placeholders: HashSet::new(),
+            ending: None,
+            fallback: None,
+            printed: Vec::new(),
+            first: HashMap::new(),
+            declared: Declared::default(),
+            forbidden: Forbidden::default(),
+            plugins: Vec::new(),
+            logic: None,
+            inside: false,
+            conditional: false,
+            depth: 0,
+            through: Arc::new([]),
+            opened: open::Opened::default(),
+            astray: false,
         }
     }
 
     /// What the environment says.
-    pub fn environment(&mut self) -> Result<(), Error> {
+    pub fn environment(&mut self) {
         let source = self.source;
         for prefix in PREFIXES {
             for (name, value) in &source.env {
@@ -98,138 +139,168 @@ impl<'a> Gather<'a> {
                 if option.is_empty() || NO_OPTIONS.iter().any(|known| name == known) {
                     continue;
                 }
-                let Some(option) = std::str::from_utf8(option).ok().map(|name| name.to_lowercase().replace('_', "-"))
-                else {
-                    continue;
-                };
-                let Some(value) = value.to_str() else {
-                    return Err(Error::new(format!("{option}: the value is not UTF-8 (environment)")));
-                };
-                self.say(Directive::new(option, Some(value), Origin::Env))?;
+                let Ok(option) = std::str::from_utf8(option) else { continue };
+                let name = option.to_lowercase().replace('_', "-");
+                self.say(Directive { name, value: Some(value.as_bytes().into()), origin: Origin::Env });
             }
         }
-        Ok(())
     }
 
-    /// A file that stands on the command line without an option.
-    pub fn positional(&mut self, name: &str) -> Result<(), Error> {
-        self.magic.keep_capitals_empty();
-        self.by_suffix(name).map_err(Error::new)?;
-        self.read(name, &Origin::Argv)
-    }
-
-    /// One more directive; some act at once.
-    pub fn say(&mut self, directive: Directive) -> Result<(), Error> {
-        let Directive { name, value, origin } = directive.clone();
-        let done = matches!(name.as_str(), "ini" | "include" | "set" | "set-placeholder" | "set-ph");
-        self.entries.push(Entry { directive, done });
-        if !done {
-            return Ok(());
+    /// One more directive; some act at once. Inside a block it is said as often as the block wants.
+    pub fn say(&mut self, directive: Directive) {
+        if self.is_over() {
+            return;
         }
-        let value = value.unwrap_or_default();
-        let fail = |problem: String| Error::new(format!("{name}: {problem} ({origin})"));
-        match name.as_str() {
-            "ini" => self.read(&value, &origin),
-            "include" => {
-                self.by_suffix(&value).map_err(fail)?;
-                self.read(&value, &origin)
+        if self.is_forbidden(&directive) {
+            return;
+        }
+        if self.inside {
+            return self.record(directive);
+        }
+        if act(&directive.name) == Some(Act::End) && self.logic.take().is_none() {
+            self.complain(Problem::warning("there is nothing to end").about(&directive));
+        }
+        let Some((logic, _)) = self.logic.clone() else { return self.record(directive) };
+        let find = |name: &BStr| self.value(name).map(ToOwned::to_owned);
+        let scene = Scene { source: self.source, here: self.here, first: &find, plugins: &self.plugins };
+        match logic.times(&scene) {
+            Ok(times) => self.repeat(times, &directive),
+            Err(reason) => {
+                // Once: the other lines of the block have the same reason.
+                let (_, begin) = self.logic.take().unwrap_or((logic, directive));
+                self.complain(Problem::error(reason).about(&begin));
+                self.logic = Some((Logic::nothing(), begin));
             }
-            _ => {
-                let Some((key, value)) = value.split_once('=') else {
-                    return Err(fail(format!("{value:?} is not of the form name=value")));
-                };
-                if name != "set" {
-                    if known(key).is_some() {
-                        return Err(fail(format!("{key} is an option and can be no placeholder")));
+        }
+    }
+
+    fn is_forbidden(&mut self, directive: &Directive) -> bool {
+        let list = self.forbidden.forbids(&directive.name);
+        if let Some(list) = list {
+            self.complain(Problem::error(format!("forbidden by a {list}")).about(directive));
+        }
+        list.is_some()
+    }
+
+    fn repeat(&mut self, times: Times, directive: &Directive) {
+        self.inside = true;
+        match times {
+            Times::Plain(false) => {}
+            Times::Plain(true) => self.record(directive.clone()),
+            Times::Each(items) => items.iter().for_each(|item| self.record_with(directive, item)),
+            Times::Count(most) => {
+                for number in 1..=most {
+                    if self.is_over() {
+                        break;
                     }
-                    self.placeholders.push(key.to_owned());
+                    self.record_with(directive, number.to_string().as_bytes());
                 }
-                self.say(Directive::new(key, Some(value), origin))
+            }
+            Times::Perhaps(item) => {
+                self.conditional = true;
+                self.record_with(directive, &item);
+                self.conditional = false;
+            }
+        }
+        self.inside = false;
+    }
+
+    fn record_with(&mut self, directive: &Directive, item: &[u8]) {
+        let value = directive.value.as_ref().map(|value| value.replace(b"%(_)", item).into());
+        self.record(Directive { value, ..directive.clone() });
+    }
+
+    fn record(&mut self, directive: Directive) {
+        if self.is_over() {
+            return;
+        }
+        if self.records.len() >= MOST_RECORDS {
+            self.astray = true;
+            return self.complain(Problem::error(format!("more than {MOST_RECORDS} lines: a loop?")).about(&directive));
+        }
+        let acts = act(&directive.name);
+        let index = self.records.len();
+        self.first.entry(directive.name.clone()).or_insert(index);
+        let declared = self.declared.has(&directive.name);
+        self.records.push(Record {
+            directive: directive.clone(),
+            raw: None,
+            through: self.through.clone(),
+            done: acts.is_some() || declared,
+            conditional: self.conditional,
+            unsure: false,
+        });
+        if declared {
+            return self.stand_for(&directive, None);
+        }
+        if directive.name.starts_with("plugin") || directive.name.starts_with("need-plugin") {
+            let names = directive.value.as_ref().map(|value| value.to_str_lossy().into_owned()).unwrap_or_default();
+            self.plugins
+                .extend(plugin::plugin_names(&names).filter(|name| plugin::is_built_in(name)).map(str::to_owned));
+        }
+        if let Some(act) = acts {
+            self.act(act, &directive);
+        }
+    }
+
+    /// Reads what waits until everything else is there: `inherit`, in which no placeholder is filled in, and options that
+    /// were used before they were declared.
+    pub fn later(&mut self) {
+        let mut index = 0;
+        while index < self.records.len() && !self.is_over() {
+            let record = &mut self.records[index];
+            let directive = record.directive.clone();
+            let declared = self.declared.has(&directive.name);
+            match directive.name.as_str() {
+                _ if record.done => {}
+                "inherit" | "declare-option2" | "print" => record.done = true,
+                _ if declared => record.done = true,
+                _ => {
+                    index += 1;
+                    continue;
+                }
+            }
+            index += 1;
+            match directive.name.as_str() {
+                "inherit" => {
+                    let through = std::mem::replace(&mut self.through, self.records[index - 1].through.clone());
+                    self.include(&directive);
+                    self.through = through;
+                }
+                "print" => self.printed.push(directive.value.clone().unwrap_or_default()),
+                "declare-option2" => {
+                    self.declare(&directive);
+                    // What stands before it may use it.
+                    index = 0;
+                }
+                _ if declared => self.stand_for(&directive, Some(index - 1)),
+                _ => {}
             }
         }
     }
 
-    /// Reads the files that `inherit` names, after everything else; placeholders in them are not filled in.
-    pub fn inherit(&mut self) -> Result<(), Error> {
-        let waiting = |entry: &Entry| !entry.done && entry.directive.name == "inherit";
-        while let Some(index) = self.entries.iter().position(waiting) {
-            self.entries[index].done = true;
-            let Directive { name, value, origin } = self.entries[index].directive.clone();
-            let value = value.unwrap_or_default();
-            self.by_suffix(&value).map_err(|problem| Error::new(format!("{name}: {problem} ({origin})")))?;
-            self.read(&value, &origin)?;
+    /// The last words: a block that was never ended.
+    pub fn finish(&mut self) {
+        if let Some((_, begin)) = self.logic.take() {
+            let end = if begin.name.starts_with("for") { "endfor" } else { "endif" };
+            self.complain(Problem::error(format!("no {end} follows")).about(&begin));
         }
-        Ok(())
     }
 
-    /// uWSGI goes by the end of a name, so `app.ini:section` and `app.conf` are nothing that it knows.
-    fn by_suffix(&self, name: &str) -> Result<(), String> {
-        if name.ends_with(".ini") {
-            return Ok(());
-        }
-        if let Some(format) = OTHER_FORMATS.iter().find(|format| name.ends_with(*format)) {
-            return Err(format!("cannot read {name}: files of the format {format} are not built yet"));
-        }
-        let hint = match name.rsplit_once(':') {
-            Some((file, _)) if file.ends_with(".ini") => format!(": say --ini {name}"),
-            Some(_) => format!(": for an application say --http :8080 --module {name}"),
-            None if name.ends_with(".py") => format!(": for an application say --http :8080 --wsgi-file {name}"),
-            None => format!(": say --ini {name} if it is an INI file"),
-        };
-        Err(format!("unable to load configuration from {name}{hint}"))
+    /// The first value of a name.
+    pub fn value(&self, name: &[u8]) -> Option<&BString> {
+        let index = std::str::from_utf8(name).ok().and_then(|name| self.first.get(name))?;
+        self.records[*index].directive.value.as_ref()
     }
 
-    /// Reads a file: `app.ini`, `app.ini:section`, `:section` of the last file, or `-`.
-    fn read(&mut self, given: &str, origin: &Origin) -> Result<(), Error> {
-        let fail = |name: &str, reason: &str| Error::new(format!("cannot read {name}: {reason} ({origin})"));
-        let (name, section) = match given.rsplit_once(':') {
-            Some((name, section)) if !section.starts_with("//") => (name, section),
-            _ => (given, ""),
-        };
-        let asked = if section.is_empty() { SECTION } else { section };
-        let again = name.is_empty();
-        let opened = match &self.last {
-            _ if given.is_empty() => return Err(fail("\"\"", "a file has a name")),
-            Some(last) if again => last.clone(),
-            None if again => return Err(fail(given, "no file was read before")),
-            _ => {
-                let bytes = file::read(&self.source.cwd, name).map_err(|reason| fail(name, &reason))?;
-                Opened { name: name.to_owned(), path: self.source.cwd.join(name), bytes }
-            }
-        };
-        let place = (opened.path.clone(), asked.to_owned());
-        if self.open.contains(&place) || self.open.len() >= MOST_DEEP || self.files.len() >= MOST_FILES {
-            return Err(fail(given, "it includes itself"));
-        }
-        let is_file = !again && opened.name != STDIN;
-        self.magic.file(name, is_file.then_some(opened.path.as_path()), section);
-        self.files.push(opened.path.clone());
-        self.last = Some(opened.clone());
-        self.open.push(place);
-        let told = self.text(&opened, asked);
-        self.open.pop();
-        told
+    fn is_over(&self) -> bool {
+        self.astray || self.ending.is_some()
     }
 
-    fn text(&mut self, opened: &Opened, asked: &str) -> Result<(), Error> {
-        let (text, starts) = self.magic.apply(&opened.bytes);
-        let path = Path::new(if opened.name == STDIN { "stdin" } else { &opened.name });
-        let section = ini::section(&text, asked.as_bytes());
-        if !section.found {
-            let others: Vec<String> =
-                section.names.iter().map(|name| format!("[{}]", String::from_utf8_lossy(name))).collect();
-            let others = if others.is_empty() { "none".into() } else { others.join(" ") };
-            self.notices.push(Notice::new(format!("{}: there is no section [{asked}], only {others}", path.display())));
+    fn complain(&mut self, problem: Problem) {
+        // In a part that may not count, nothing is sure to be wrong.
+        if !self.conditional {
+            self.problems.push(problem);
         }
-        for line in section.lines {
-            let origin = Origin::File { path: path.to_owned(), line: starts.get(line.index).copied().unwrap_or(0) };
-            let key = String::from_utf8_lossy(line.key).into_owned();
-            let value = String::from_utf8(line.value.to_vec()).ok().filter(|value| !value.contains('\0'));
-            let Some(value) = value else {
-                return Err(Error::new(format!("{key}: the value is not UTF-8 text ({origin})")));
-            };
-            self.say(Directive { name: key, value: Some(value), origin })?;
-        }
-        Ok(())
     }
 }

@@ -4,37 +4,49 @@
 
 use std::collections::HashSet;
 
+use bstr::{BString, ByteSlice};
+
 use crate::absent::{Class, Topic};
 use crate::directive::{Directive, Origin};
 use crate::known::{Known, known, meant};
-use crate::report::{Error, Notice};
+use crate::report::Problem;
 
 /// What a judgement needs to know beside the directives.
 pub struct Circumstances<'a> {
     /// The names that stand for something in a value: nobody has to know them.
-    pub used: &'a HashSet<String>,
+    pub used: &'a HashSet<BString>,
     /// `strict`
     pub strict: bool,
     /// `allow-missing`
     pub allowed: &'a [String],
 }
 
-/// Warnings, one for each name at the place where it first stands; or all the reasons not to start.
-pub fn judge(directives: &[Directive], circumstances: &Circumstances<'_>) -> Result<Vec<Notice>, Error> {
+/// More suggestions than this are made for nobody: to look for one takes longer than to read a line.
+const MOST_SUGGESTIONS: usize = 100;
+
+/// What there is to say about names, once for each at the place where it first stands.
+pub fn judge<'a>(
+    directives: impl IntoIterator<Item = &'a Directive>,
+    circumstances: &Circumstances<'_>,
+) -> Vec<Problem> {
     let allowed: HashSet<&str> = names(circumstances.allowed).collect();
-    let (mut notices, mut errors, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut problems, mut seen, mut suggestions) = (Vec::new(), HashSet::new(), 0);
     for directive in directives {
-        let Some((refused, line)) = verdict(directive, &allowed, circumstances) else { continue };
-        if !seen.insert((directive.name.as_str(), refused)) {
+        let Some(mut problem) = verdict(directive, &allowed, circumstances) else { continue };
+        if !seen.insert((directive.name.as_str(), problem.severity)) {
             continue;
         }
-        if refused { errors.push(line) } else { notices.push(Notice::new(line)) }
+        if known(&directive.name).is_none() && suggestions < MOST_SUGGESTIONS {
+            suggestions += 1;
+            problem.suggestion = meant(&directive.name);
+        }
+        problems.push(problem);
     }
     for name in names(circumstances.allowed).filter(|name| known(name).is_none()) {
-        notices.push(Notice::new(format!("allow-missing: there is no option {name}{}", meant(name))));
+        let problem = Problem::warning(format!("there is no option {name}"));
+        problems.push(Problem { name: "allow-missing".into(), suggestion: meant(name), ..problem });
     }
-    Error::unless_empty(errors)?;
-    Ok(notices)
+    problems
 }
 
 /// The names in the values of `allow-missing`, which may have commas and blanks between them.
@@ -42,33 +54,34 @@ fn names(values: &[String]) -> impl Iterator<Item = &str> {
     values.iter().flat_map(|value| value.split([',', ' ', '\t'])).filter(|name| !name.is_empty())
 }
 
-/// What there is to say about a directive, and whether it ends the start.
-fn verdict(
-    directive: &Directive,
-    allowed: &HashSet<&str>,
-    circumstances: &Circumstances<'_>,
-) -> Option<(bool, String)> {
+fn verdict(directive: &Directive, allowed: &HashSet<&str>, circumstances: &Circumstances<'_>) -> Option<Problem> {
     let Directive { name, origin, .. } = directive;
-    let (refused, text) = match known(name) {
+    let problem = match known(name) {
         Some(Known::Works) => return None,
         Some(Known::Absent(_)) if asks_for_graceful_term(directive) => {
-            (false, format!("{name}: not needed: SIGTERM lets requests finish anyway"))
+            Problem::warning("not needed: SIGTERM lets requests finish anyway")
         }
         Some(Known::Absent(topic)) => {
             let refused = refuses(topic.class, circumstances.strict) && !allowed.contains(name.as_str());
-            (refused, absent(name, topic, refused))
+            absent(name, topic, refused)
         }
-        None if circumstances.used.contains(name) => return None,
+        None if circumstances.used.contains(name.as_bytes()) => return None,
+        None if name.is_empty() => severe(circumstances.strict, "a line has no name"),
         // A container's environment is full of names that merely look like options.
-        None => (circumstances.strict && *origin != Origin::Env, unknown(name)),
+        None => severe(circumstances.strict && *origin != Origin::Env, "unknown option"),
     };
-    Some((refused, format!("{text} ({origin})")))
+    Some(problem.about(directive))
+}
+
+fn severe(error: bool, message: &str) -> Problem {
+    if error { Problem::error(message) } else { Problem::warning(message) }
 }
 
 /// The usual way to make uWSGI stop gracefully calls a C function of it by its name.
 fn asks_for_graceful_term(directive: &Directive) -> bool {
-    let words = directive.value.iter().flat_map(|value| value.split_whitespace());
-    directive.name == "hook-master-start" && words.eq(["unix_signal:15", "gracefully_kill_them_all"])
+    let value = directive.value.as_ref().map(|value| value.to_str_lossy()).unwrap_or_default();
+    let asks = value.split_whitespace().eq(["unix_signal:15", "gracefully_kill_them_all"]);
+    directive.name == "hook-master-start" && asks
 }
 
 fn refuses(class: Class, strict: bool) -> bool {
@@ -79,37 +92,32 @@ fn refuses(class: Class, strict: bool) -> bool {
     }
 }
 
-fn absent(name: &str, topic: &Topic, refused: bool) -> String {
+fn absent(name: &str, topic: &Topic, refused: bool) -> Problem {
     let consequence = topic.consequence;
-    let why = match topic.class {
-        Class::Harmless => format!("not needed: {consequence}"),
-        Class::Degrades | Class::Exposes => format!("not built yet: {consequence}"),
-        Class::Never => format!("no part of this server: {consequence}"),
-    };
-    let way = if refused { format!("; allow-missing = {name} starts without it") } else { String::new() };
-    format!("{name}: {why}{way}")
-}
-
-fn unknown(name: &str) -> String {
-    match name {
-        "" => "a line has no name".into(),
-        _ => format!("{name}: unknown option{}", meant(name)),
-    }
+    let why = format!("{}: {consequence}", topic.class.verdict());
+    let advice = refused.then(|| format!("allow-missing = {name} starts without it"));
+    Problem { advice, ..severe(refused, &why) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Error;
 
     fn judged(lines: &[(&str, &str)], strict: bool, allowed: &str) -> Result<Vec<String>, Error> {
         let directive = |(line, (name, value)): (usize, &(&str, &str))| {
             Directive::new(*name, Some(value), Origin::File { path: "app.ini".into(), line: line as u32 + 1 })
         };
         let directives: Vec<Directive> = lines.iter().enumerate().map(directive).collect();
-        let used = HashSet::from(["base".to_owned()]);
+        let used = HashSet::from(["base".into()]);
         let allowed = [allowed.to_owned()];
-        let notices = judge(&directives, &Circumstances { used: &used, strict, allowed: &allowed })?;
-        Ok(notices.iter().map(ToString::to_string).collect())
+        let problems = judge(&directives, &Circumstances { used: &used, strict, allowed: &allowed });
+        Error::of(&problems)?;
+        Ok(problems.iter().map(ToString::to_string).collect())
+    }
+
+    fn refused(lines: &[(&str, &str)], strict: bool) -> String {
+        judged(lines, strict, "").expect_err("a refusal").to_string()
     }
 
     #[test]
@@ -121,7 +129,7 @@ mod tests {
     fn an_unknown_name_is_a_warning_with_a_suggestion_and_an_error_under_strict() {
         let line = "procesess: unknown option; did you mean processes? (app.ini:1)";
         assert_eq!(judged(&[("procesess", "4")], false, ""), Ok(vec![line.into()]));
-        assert_eq!(judged(&[("procesess", "4")], true, ""), Err(Error::new(line)));
+        assert_eq!(refused(&[("procesess", "4")], true), line);
         assert_eq!(judged(&[("", "4")], false, ""), Ok(vec!["a line has no name (app.ini:1)".into()]));
     }
 
@@ -129,7 +137,8 @@ mod tests {
     fn unknown_names_of_the_environment_never_end_the_start() {
         let image = [Directive::new("image-tag", Some("x"), Origin::Env)];
         let circumstances = Circumstances { used: &HashSet::new(), strict: true, allowed: &[] };
-        assert_eq!(judge(&image, &circumstances).map(|notices| notices.len()), Ok(1));
+        let problems = judge(&image, &circumstances);
+        assert!(problems.len() == 1 && !problems[0].is_error(), "{problems:?}");
     }
 
     #[test]
@@ -139,10 +148,10 @@ mod tests {
         let degrades = "log-syslog: not built yet: the log goes to standard error";
         assert_eq!(judged(&[("log-syslog", "x")], false, ""), Ok(vec![format!("{degrades} (app.ini:1)")]));
         let refused = format!("{degrades}; allow-missing = log-syslog starts without it (app.ini:1)");
-        assert_eq!(judged(&[("log-syslog", "x")], true, ""), Err(Error::new(refused)));
+        assert_eq!(self::refused(&[("log-syslog", "x")], true), refused);
         assert_eq!(judged(&[("log-syslog", "x")], true, "log-syslog").map(|notices| notices.len()), Ok(1));
         let exposes = "https: not built yet: nothing listens at this address; allow-missing = https starts without it";
-        assert_eq!(judged(&[("https", "x")], false, ""), Err(Error::new(format!("{exposes} (app.ini:1)"))));
+        assert_eq!(self::refused(&[("https", "x")], false), format!("{exposes} (app.ini:1)"));
         let told = "https: not built yet: nothing listens at this address (app.ini:1)";
         assert_eq!(judged(&[("https", "x")], false, "stats, https"), Ok(vec![told.into()]));
         let never = "rack: no part of this server: it runs Python; for Ruby there is Puma; allow-missing = rack starts";

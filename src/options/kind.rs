@@ -1,6 +1,8 @@
 //! How a value is read: each kind of option turns text into the type of its field, as uWSGI does, and remarks on text
 //! that is not what the option wants. The `table` names a kind in each row; `Config::interpret` calls them.
 
+use bstr::BStr;
+
 use crate::directive::Origin;
 use crate::table::{Listener, Mount};
 
@@ -8,8 +10,10 @@ use crate::table::{Listener, Mount};
 pub struct Said<'a> {
     /// The name, as the table spells it.
     pub name: &'static str,
-    /// The value; `None` for a flag of the command line.
+    /// The value; `None` for a flag of the command line, and for bytes that are no text.
     pub value: Option<&'a str>,
+    /// The value as bytes.
+    pub bytes: Option<&'a BStr>,
     /// Where it was said.
     pub origin: &'a Origin,
 }
@@ -49,6 +53,10 @@ pub trait Kind {
     const ARG: Arg = Arg::Required;
     /// What stands for the value in `--help`.
     const HINT: &'static str;
+    /// What it takes, for those who gave it something else.
+    const TAKES: Option<&'static str> = None;
+    /// Whether a value may be bytes that are no text.
+    const BYTES: bool = false;
     /// Reads a value into the field: a scalar is replaced, a list grows.
     fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading;
 }
@@ -108,6 +116,7 @@ impl Kind for Flag {
     type Field = bool;
     const ARG: Arg = Arg::None;
     const HINT: &'static str = "";
+    const TAKES: Option<&'static str> = Some("true or false");
 
     fn read(field: &mut bool, said: &Said<'_>) -> Reading {
         let (value, remark) = flag(said.value);
@@ -120,6 +129,7 @@ impl Kind for MaybeFlag {
     type Field = Option<bool>;
     const ARG: Arg = Arg::None;
     const HINT: &'static str = "";
+    const TAKES: Option<&'static str> = Flag::TAKES;
 
     fn read(field: &mut Option<bool>, said: &Said<'_>) -> Reading {
         Flag::read(field.insert(true), said)
@@ -130,6 +140,7 @@ impl Kind for OptionalFlag {
     type Field = Option<bool>;
     const ARG: Arg = Arg::Optional;
     const HINT: &'static str = "BOOL";
+    const TAKES: Option<&'static str> = Flag::TAKES;
 
     fn read(field: &mut Option<bool>, said: &Said<'_>) -> Reading {
         Flag::read(field.insert(true), said)
@@ -196,6 +207,7 @@ pub(crate) const INT: i128 = i32::MAX as i128;
 impl Kind for Count {
     type Field = u32;
     const HINT: &'static str = "NUM";
+    const TAKES: Option<&'static str> = Some("a number from 1");
 
     fn read(field: &mut u32, said: &Said<'_>) -> Reading {
         let (value, remark) = Number::read(said.value).within(1, INT)?;
@@ -207,6 +219,7 @@ impl Kind for Count {
 impl Kind for OneOrMore {
     type Field = u32;
     const HINT: &'static str = "NUM";
+    const TAKES: Option<&'static str> = Some("a number from 1");
 
     fn read(field: &mut u32, said: &Said<'_>) -> Reading {
         let mut number = Number::read(said.value);
@@ -225,6 +238,7 @@ const FEW: i128 = 10_000;
 impl Kind for Few {
     type Field = u32;
     const HINT: &'static str = "NUM";
+    const TAKES: Option<&'static str> = Some("a number from 0 to 10000");
 
     fn read(field: &mut u32, said: &Said<'_>) -> Reading {
         let (value, remark) = Number::read(said.value).within(0, FEW)?;
@@ -236,6 +250,7 @@ impl Kind for Few {
 impl Kind for MaybeCount {
     type Field = Option<u32>;
     const HINT: &'static str = "NUM";
+    const TAKES: Option<&'static str> = Some("a number from 1");
 
     fn read(field: &mut Option<u32>, said: &Said<'_>) -> Reading {
         Count::read(field.insert(0), said)
@@ -245,6 +260,7 @@ impl Kind for MaybeCount {
 impl Kind for Requests {
     type Field = u64;
     const HINT: &'static str = "NUM";
+    const TAKES: Option<&'static str> = Some("a number from 0");
 
     /// uWSGI reads this with `strtoul`, for which -1 is the largest number: no limit either.
     fn read(field: &mut u64, said: &Said<'_>) -> Reading {
@@ -262,6 +278,7 @@ impl Kind for Requests {
 impl Kind for Seconds {
     type Field = u32;
     const HINT: &'static str = "SECONDS";
+    const TAKES: Option<&'static str> = Some("a number of seconds");
 
     fn read(field: &mut u32, said: &Said<'_>) -> Reading {
         let (value, remark) = Number::read(said.value).within(0, INT)?;
@@ -273,6 +290,7 @@ impl Kind for Seconds {
 impl Kind for MaybeSeconds {
     type Field = Option<u32>;
     const HINT: &'static str = "SECONDS";
+    const TAKES: Option<&'static str> = Some("a number of seconds");
 
     fn read(field: &mut Option<u32>, said: &Said<'_>) -> Reading {
         Seconds::read(field.insert(0), said)
@@ -282,6 +300,7 @@ impl Kind for MaybeSeconds {
 impl Kind for Patience {
     type Field = Option<u32>;
     const HINT: &'static str = "SECONDS";
+    const TAKES: Option<&'static str> = Some("a number of seconds");
 
     fn read(field: &mut Option<u32>, said: &Said<'_>) -> Reading {
         let number = Number::read(said.value);
@@ -297,6 +316,7 @@ impl Kind for Patience {
 impl Kind for Bytes {
     type Field = usize;
     const HINT: &'static str = "BYTES";
+    const TAKES: Option<&'static str> = Some("a number of bytes");
 
     fn read(field: &mut usize, said: &Said<'_>) -> Reading {
         let (value, remark) = Number::read(said.value).within(1, MOST_BYTES.into())?;
@@ -309,6 +329,7 @@ impl Kind for Mode {
     type Field = Option<u32>;
     const ARG: Arg = Arg::Optional;
     const HINT: &'static str = "MODE";
+    const TAKES: Option<&'static str> = Some("three octal digits, such as 660");
 
     fn read(field: &mut Option<u32>, said: &Said<'_>) -> Reading {
         let text = match said.value {
@@ -324,6 +345,7 @@ impl Kind for Mode {
 impl Kind for Umask {
     type Field = Option<u32>;
     const HINT: &'static str = "MODE";
+    const TAKES: Option<&'static str> = Some("three octal digits, such as 022");
 
     fn read(field: &mut Option<u32>, said: &Said<'_>) -> Reading {
         let text = said.value.unwrap_or_default();
@@ -343,6 +365,7 @@ impl Kind for Keepalive {
     type Field = Option<String>;
     const ARG: Arg = Arg::Optional;
     const HINT: &'static str = "SECONDS";
+    const TAKES: Option<&'static str> = Some("true, false or a number of seconds");
 
     fn read(field: &mut Option<String>, said: &Said<'_>) -> Reading {
         let text = said.value.unwrap_or_default();
@@ -411,6 +434,7 @@ impl Kind for Texts {
 impl Kind for Mounts {
     type Field = Vec<Mount>;
     const HINT: &'static str = "/PATH=APP";
+    const TAKES: Option<&'static str> = Some("MOUNTPOINT=APPLICATION, such as /blog=blog.wsgi:application");
 
     /// uWSGI passes over an application that is neither a file of Python nor `module:callable`, and loads Paste files,
     /// which are not built yet.
@@ -462,6 +486,7 @@ impl Kind for Socket {
 impl Kind for Protocol {
     type Field = &'static str;
     const HINT: &'static str = "NAME";
+    const TAKES: Option<&'static str> = Some(PROTOCOLS);
 
     /// By another protocol than the one that was asked for, a socket would serve nobody.
     fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
@@ -475,19 +500,20 @@ impl Kind for Protocol {
             "fastcgi-nph" => "fastcgi-nph",
             "scgi" => "scgi",
             "scgi-nph" => "scgi-nph",
-            "suwsgi" | "https" | "raw" => return Err(format!("{name} is not built yet: {PROTOCOLS} are")),
-            _ => return Err(format!("{name:?} is no protocol: {PROTOCOLS} are")),
+            "suwsgi" | "https" | "raw" => return Err(format!("{name} is not built yet: say {PROTOCOLS}")),
+            _ => return Err(format!("{name:?} is no protocol: say {PROTOCOLS}")),
         };
         Ok(None)
     }
 }
 
 /// Those that `protocol` knows, in words.
-const PROTOCOLS: &str = "uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi and scgi-nph";
+const PROTOCOLS: &str = "uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi or scgi-nph";
 
 impl Kind for Environ {
     type Field = Vec<(String, Option<String>)>;
     const HINT: &'static str = "NAME=VALUE";
+    const TAKES: Option<&'static str> = Some("NAME=VALUE or NAME");
 
     /// As `putenv` does: without `=` the variable is removed.
     fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
@@ -514,7 +540,8 @@ pub(crate) mod tests {
         K::Field: Default,
     {
         let mut field = K::Field::default();
-        let reading = K::read(&mut field, &Said { name: "x", value, origin: &Origin::Argv });
+        let reading =
+            K::read(&mut field, &Said { name: "x", value, bytes: value.map(BStr::new), origin: &Origin::Argv });
         let said = reading.map(|remark| {
             remark.map(|remark| match remark {
                 Remark::Odd { problem, read_as } => format!("{problem} -> {read_as}"),
@@ -600,7 +627,7 @@ pub(crate) mod tests {
             assert_eq!(read::<Protocol>(Some(name)), (read_as, Ok(None)));
         }
         let error = |name| read::<Protocol>(Some(name)).1.expect_err("an error");
-        let built = "uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi and scgi-nph are";
+        let built = "say uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi or scgi-nph";
         assert_eq!(error("raw"), format!("raw is not built yet: {built}"));
         assert_eq!(error("HTTP"), format!("\"HTTP\" is no protocol: {built}"));
         assert_eq!(error(""), "no value");

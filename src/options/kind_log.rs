@@ -1,6 +1,7 @@
 //! The kinds of the options of logs and names. As in `kind`, text becomes the type of a field.
 
 use crate::kind::{Arg, INT, Kind, Number, Reading, Remark, Said, flag, octal, some};
+use crate::table::Collected;
 
 /// A number that knows whether it was said; 0 is none, as uWSGI has it.
 pub struct MaybeNumber;
@@ -12,6 +13,8 @@ pub struct LogFile;
 pub struct LogFormat;
 /// How the time stands before a line: an empty text is ctime(3)'s way, as bare, `true` and the like ask for.
 pub struct LogDate;
+/// `FIELD VARIABLE`, each time one more.
+pub struct Collects;
 /// `procname-prefix`, and `procname-prefix-spaced` with its blank: of both, the last one counts.
 pub struct Prefix;
 
@@ -81,6 +84,22 @@ impl Kind for LogDate {
     }
 }
 
+impl Kind for Collects {
+    type Field = Vec<Collected>;
+    const HINT: &'static str = "FIELD NAME";
+
+    fn read(field: &mut Vec<Collected>, said: &Said<'_>) -> Reading {
+        let text = said.value.unwrap_or_default();
+        match text.split_once(' ').map(|(header, variable)| (header, variable.trim_start())) {
+            Some((header, variable)) if !header.is_empty() && !variable.is_empty() => {
+                field.push(Collected { header: header.to_owned(), variable: variable.to_owned() });
+                Ok(None)
+            }
+            _ => Err(format!("{text:?} is not FIELD NAME, such as X-User USER")),
+        }
+    }
+}
+
 impl Kind for Prefix {
     type Field = Option<String>;
     const HINT: &'static str = "TEXT";
@@ -111,6 +130,9 @@ mod tests {
         assert_eq!(read::<LogFormat>(Some("%(uri)")), (Some("%(uri)".into()), Ok(None)));
         let told = "there are no metrics yet: %(metric.a.b) is 0";
         assert_eq!(read::<LogFormat>(Some("%(uri) %(metric.a.b)")).1, Ok(Some(told.into())));
+        let collected = Collected { header: "X-User".into(), variable: "USER".into() };
+        assert_eq!(read::<Collects>(Some("X-User  USER")), (vec![collected], Ok(None)));
+        assert!(["", "X-User", "X-User ", " USER"].iter().all(|wrong| read::<Collects>(Some(wrong)).1.is_err()));
         assert_eq!(read::<ThreeDigits>(Some("640")).0, Some(0o640));
         assert!(read::<ThreeDigits>(None).1.is_err() && read::<ThreeDigits>(Some("1")).1.is_err());
     }

@@ -98,7 +98,7 @@ mod tests {
         K::Field: Default,
     {
         let mut field = K::Field::default();
-        let said = Said { name: "option", value: Some(value), origin: &Origin::Argv };
+        let said = Said { name: "option", value: Some(value), bytes: Some(value.into()), origin: &Origin::Argv };
         let reading = K::read(&mut field, &said).map(|remark| remark.is_some());
         (field, reading)
     }

@@ -30,9 +30,18 @@ pub struct Absent {
     pub topic: &'static Topic,
 }
 
+impl Absent {
+    /// What it would do.
+    pub fn meaning(&self) -> &'static str {
+        MEANINGS.get(self.name).copied().unwrap_or_default()
+    }
+}
+
+static MEANINGS: LazyLock<HashMap<&'static str, &'static str>> =
+    LazyLock::new(|| include_str!("absent/meanings.tsv").lines().filter_map(|line| line.split_once('\t')).collect());
+
 /// All names that do nothing here.
-pub static ABSENT: LazyLock<Vec<Absent>> =
-    LazyLock::new(|| absent::TOPICS.iter().flat_map(|file| file.iter()).flat_map(of_topic).collect());
+pub static ABSENT: LazyLock<Vec<Absent>> = LazyLock::new(|| absent::topics().flat_map(of_topic).collect());
 
 static INDEX: LazyLock<HashMap<&'static str, Known>> = LazyLock::new(|| {
     let works = table::ROWS.iter().flat_map(|row| row.names.iter().map(|name| (*name, Known::Works)));
@@ -58,25 +67,27 @@ fn absent(topic: &'static Topic, word: &'static str) -> Absent {
     Absent { name, short, arg, topic }
 }
 
+/// All names: those that work first.
+pub fn all_names() -> impl Iterator<Item = &'static str> {
+    let working = table::ROWS.iter().flat_map(|row| row.names.iter().copied());
+    working.chain(ABSENT.iter().map(|absent| absent.name))
+}
+
 /// What is known of this name, if anything.
 pub fn known(name: &str) -> Option<Known> {
     INDEX.get(name).copied()
 }
 
-/// What somebody may have meant who wrote this unknown name: `; did you mean processes?`, or nothing.
-pub fn meant(name: &str) -> String {
+/// What somebody may have meant who wrote this unknown name.
+pub fn meant(name: &str) -> Option<&'static str> {
     let plain = name.to_ascii_lowercase().replace('_', "-");
     // A quarter of the letters may be wrong, and three at most: more is another word.
     let far = (plain.len() / 4).min(3);
-    let working = table::ROWS.iter().flat_map(|row| row.names.iter().copied());
-    let names = working.chain(ABSENT.iter().map(|absent| absent.name));
-    let near = names
+    let near = all_names()
         .filter(|known| known.len().abs_diff(plain.len()) <= far)
         .map(|known| (strsim::osa_distance(&plain, known), known));
-    match near.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance) {
-        Some((_, known)) => format!("; did you mean {known}?"),
-        None => String::new(),
-    }
+    let nearest = near.filter(|(distance, _)| *distance <= far).min_by_key(|(distance, _)| *distance);
+    nearest.map(|(_, known)| known)
 }
 
 #[cfg(test)]
@@ -100,9 +111,16 @@ mod tests {
 
     #[test]
     fn a_consequence_is_a_clause() {
-        for topic in absent::TOPICS.iter().flat_map(|file| file.iter()) {
+        for topic in absent::topics() {
             let text = topic.consequence;
             assert!(!text.is_empty() && !text.ends_with('.') && text.len() < 80, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_absent_option_says_what_it_would_do() {
+        for absent in ABSENT.iter() {
+            assert!(!absent.meaning().is_empty(), "absent/meanings.tsv has no line for {}", absent.name);
         }
     }
 
@@ -133,8 +151,6 @@ mod tests {
             "unshare",
             "chunked-input-limit",
             "limit-as",
-            "if-env",
-            "yaml",
             "attach-daemon",
             "ssl-option",
             "emperor-tyrant",
@@ -142,7 +158,6 @@ mod tests {
             "subscriptions-sign-check",
             "http-to",
             "cron",
-            "reload",
             "pam",
             "allowed-modifiers",
             "test",
@@ -154,7 +169,7 @@ mod tests {
         {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
-        for name in ["reaper", "log-reopen", "close-on-exec", "wsgi-strict", "log-master"] {
+        for name in ["reaper", "wsgi-strict", "log-master"] {
             assert_eq!(class(name), Some(Class::Harmless), "{name}");
         }
         for name in ["php-set", "rack", "psgi", "lua", "jail", "pypy-wsgi", "cgi"] {
@@ -166,11 +181,11 @@ mod tests {
 
     #[test]
     fn near_names_are_suggested_and_far_ones_are_not() {
-        assert_eq!(meant("proceses"), "; did you mean processes?");
-        assert_eq!(meant("chmod_socket"), "; did you mean chmod-socket?");
-        assert_eq!(meant("MASTER"), "; did you mean master?");
-        assert_eq!(meant("project_name_of_mine"), "");
-        assert_eq!(meant(""), "");
+        assert_eq!(meant("proceses"), Some("processes"));
+        assert_eq!(meant("chmod_socket"), Some("chmod-socket"));
+        assert_eq!(meant("MASTER"), Some("master"));
+        assert_eq!(meant("project_name_of_mine"), None);
+        assert_eq!(meant(""), None);
     }
 
     /// `../shared/spec/options.tsv` lists what uWSGI knows: name, letter, argument.

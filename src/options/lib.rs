@@ -18,23 +18,32 @@
 mod absent;
 #[cfg(feature = "argv")]
 mod argv;
+#[cfg(feature = "argv")]
+mod attached;
+#[cfg(feature = "argv")]
+mod calculate;
 mod config;
+#[cfg(feature = "argv")]
+mod declare;
 #[cfg(feature = "argv")]
 mod differences;
 mod directive;
 #[cfg(feature = "argv")]
 mod expand;
 #[cfg(feature = "argv")]
-mod file;
+mod forbid;
+#[cfg(feature = "argv")]
+mod format;
 #[cfg(feature = "argv")]
 mod gather;
 #[cfg(feature = "argv")]
 mod guide;
 #[cfg(feature = "argv")]
-mod ini;
+mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_language;
 mod kind_log;
 mod kind_static;
 #[cfg(feature = "argv")]
@@ -42,23 +51,48 @@ mod known;
 #[cfg(feature = "argv")]
 mod load;
 #[cfg(feature = "argv")]
+mod logic;
+#[cfg(feature = "argv")]
 mod magic;
 mod plugin;
 #[cfg(test)]
 mod random;
+#[cfg(feature = "argv")]
+mod record;
+#[cfg(feature = "argv")]
+mod reference;
 mod report;
 #[cfg(feature = "argv")]
+mod resource;
+#[cfg(feature = "argv")]
+mod shell;
+#[cfg(feature = "argv")]
 mod source;
+#[cfg(feature = "argv")]
+mod spec;
+#[cfg(feature = "argv")]
+mod status;
 mod table;
+#[cfg(feature = "argv")]
+mod words;
 
 pub use directive::{Directive, Origin, decode, encode};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
 #[cfg(feature = "argv")]
-pub use load::{Loaded, Request, load};
-pub use report::{Error, Notice};
+pub use load::{Loaded, Request, Survey, load, survey};
+#[cfg(feature = "argv")]
+pub use record::Record;
+#[cfg(feature = "argv")]
+pub use reference::options;
+pub use report::{Error, Problem, Severity};
+#[cfg(feature = "argv")]
+pub use shell::manual;
 #[cfg(feature = "argv")]
 pub use source::Source;
+#[cfg(feature = "argv")]
+pub use status::summary;
 pub use table::{
-    Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap, Workers,
+    Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
+    Workers,
 };

@@ -11,6 +11,14 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+/// The largest text after the replacement, in bytes.
+const MOST_BYTES: usize = 64 << 20;
+
+/// The name of this machine.
+pub fn host() -> &'static [u8] {
+    &STARTUP.host
+}
+
 /// What does not depend on a file: known at the first reading and the same at each reload, whoever the process has
 /// become, so that the names made from it stay.
 struct Startup {
@@ -94,7 +102,7 @@ impl Magic {
 
     /// A file is read. `given` is its name as it was written; `path` is `None` for what is no file (`-`) and
     /// for the same file again, which leave all but the name and the section as they are.
-    pub fn file(&mut self, given: &str, path: Option<&Path>, section: &str) {
+    pub fn file(&mut self, given: &[u8], path: Option<&Path>, section: &[u8]) {
         self.now.given = given.into();
         self.now.section = section.into();
         if let Some(path) = path {
@@ -105,8 +113,9 @@ impl Magic {
         self.first.get_or_insert_with(|| self.now.clone());
     }
 
-    /// The text with all `%x` replaced, and for each of its lines the number of the line where it began.
-    pub fn apply(&self, text: &[u8]) -> (Vec<u8>, Vec<u32>) {
+    /// The text with all `%x` replaced, and for each of its lines the number of the line where it began. `None`: it would
+    /// be larger than anybody's configuration.
+    pub fn apply(&self, text: &[u8]) -> Option<(Vec<u8>, Vec<u32>)> {
         let mut out = Vec::with_capacity(text.len());
         let (mut starts, mut line) = (vec![1], 1);
         let mut rest = text;
@@ -120,6 +129,9 @@ impl Magic {
                     line += u32::from(letter == b'\n');
                     out.extend_from_slice(&value);
                     rest = after;
+                    if out.len() > MOST_BYTES {
+                        return None;
+                    }
                 }
                 // The last byte of a file: uWSGI finds nothing behind it, and nothing stands for nothing.
                 (b'%', None) => {}
@@ -131,7 +143,7 @@ impl Magic {
                 _ => out.push(byte),
             }
         }
-        (out, starts)
+        Some((out, starts))
     }
 
     /// What stands for `%` and this byte: nothing where nothing is known.
@@ -204,12 +216,12 @@ mod tests {
     use super::*;
 
     fn apply(magic: &Magic, text: &str) -> String {
-        String::from_utf8(magic.apply(text.as_bytes()).0).expect("UTF-8")
+        String::from_utf8(magic.apply(text.as_bytes()).expect("small").0).expect("UTF-8")
     }
 
     fn magic() -> Magic {
         let mut magic = Magic::new(Path::new("/srv/here"));
-        magic.file("conf/app.ini", Some(Path::new("/nowhere/conf/app.web.ini")), "web");
+        magic.file(b"conf/app.ini", Some(Path::new("/nowhere/conf/app.web.ini")), b"web");
         magic
     }
 
@@ -223,34 +235,34 @@ mod tests {
     #[test]
     fn capitals_are_the_first_file() {
         let mut magic = magic();
-        magic.file("other.ini", Some(Path::new("/other/other.ini")), "");
+        magic.file(b"other.ini", Some(Path::new("/other/other.ini")), b"");
         assert_eq!(apply(&magic, "%n %N %x|%X %s %S"), "other app.web |web other.ini app.web.ini");
         let mut positional = Magic::new(Path::new("/"));
         positional.keep_capitals_empty();
-        positional.file("a.ini", Some(Path::new("/nowhere/a.ini")), "");
+        positional.file(b"a.ini", Some(Path::new("/nowhere/a.ini")), b"");
         assert_eq!(apply(&positional, "%n|%N|%P|%D"), "a|||");
     }
 
     #[test]
     fn what_is_no_file_has_only_a_name() {
         let mut magic = Magic::new(Path::new("/"));
-        magic.file("-", None, "");
+        magic.file(b"-", None, b"");
         assert_eq!(apply(&magic, "%o|%p|%n|%j|%i|%O"), "-|||||-");
     }
 
     #[test]
     fn any_other_byte_is_nothing_and_so_is_a_last_percent() {
         assert_eq!(apply(&magic(), "a%%b%(c)d%z%*e%"), "a%b%(c)de");
-        assert_eq!(magic().apply(b"a%\xffb").0, b"ab");
+        assert_eq!(magic().apply(b"a%\xffb").expect("small").0, b"ab");
         assert_eq!(apply(&magic(), "%[x"), "\x1bx");
     }
 
     #[test]
     fn lines_keep_their_numbers() {
-        let (text, starts) = magic().apply(b"a\nb = 50%\nc\nd\n");
+        let (text, starts) = magic().apply(b"a\nb = 50%\nc\nd\n").expect("small");
         assert_eq!((text.as_slice(), starts), (&b"a\nb = 50c\nd\n"[..], vec![1, 2, 4, 5]));
         let odd = Magic::new(Path::new("/a\nb"));
-        assert_eq!(odd.apply(b"x=%v\ny"), (b"x=/a\nb\ny".to_vec(), vec![1, 1, 2]));
+        assert_eq!(odd.apply(b"x=%v\ny").expect("small"), (b"x=/a\nb\ny".to_vec(), vec![1, 1, 2]));
     }
 
     /// uWSGI 2.0.31 says so.

@@ -17,7 +17,8 @@ impl Kind for Plugins {
         let names: Vec<&str> = plugin_names(text).collect();
         field.extend(names.iter().map(ToString::to_string));
         let missing = missing(&names);
-        Ok((!missing.is_empty()).then(|| Remark::Told(format!("there is no plugin {missing}; going on without it"))))
+        let told = (!missing.is_empty()).then(|| format!("there is no plugin {missing}; going on without it"));
+        Ok(told.or_else(|| elsewhere(text)).map(Remark::Told))
     }
 }
 
@@ -30,17 +31,32 @@ impl Kind for NeedPlugins {
         let names: Vec<&str> = plugin_names(text).collect();
         field.extend(names.iter().map(ToString::to_string));
         let missing = missing(&names);
-        if missing.is_empty() { Ok(None) } else { Err(format!("there is no plugin {missing}")) }
+        if !missing.is_empty() {
+            return Err(format!("there is no plugin {missing}"));
+        }
+        Ok(elsewhere(text).map(Remark::Told))
     }
 }
 
+/// The parts of a value, each with the modifier that it is to have: `0:python3` in two.
+fn parts(text: &str) -> impl Iterator<Item = (Option<&str>, &str)> {
+    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| match name.split_once(':') {
+        Some((modifier, name)) if modifier.bytes().all(|byte| byte.is_ascii_digit()) => (Some(modifier), name),
+        _ => (None, name),
+    })
+}
+
+/// What is told of a plugin that is wanted under another number than its own.
+fn elsewhere(text: &str) -> Option<String> {
+    let own = |modifier: &str| modifier.parse() == Ok(0u32);
+    let (modifier, name) = parts(text).find(|(modifier, _)| modifier.is_some_and(|modifier| !own(modifier)))?;
+    let modifier = modifier.unwrap_or_default();
+    Some(format!("requests for modifier {modifier} are not served: {name} has the number that it always has"))
+}
+
 /// `0:python3`, `python,http` and `/usr/lib/uwsgi/plugins/python3_plugin.so` as names.
-fn plugin_names(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',').map(str::trim).filter(|name| !name.is_empty()).map(|name| {
-        let name = match name.split_once(':') {
-            Some((modifier, name)) if modifier.bytes().all(|byte| byte.is_ascii_digit()) => name,
-            _ => name,
-        };
+pub(crate) fn plugin_names(text: &str) -> impl Iterator<Item = &str> {
+    parts(text).map(|(_, name)| {
         let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
         file.strip_suffix("_plugin.so").unwrap_or(file)
     })
@@ -76,10 +92,11 @@ const BUILT_IN: &[&str] = &[
     "stats_pusher_socket",
     "symcall",
     "syslog",
+    "ugreen",
     "zergpool",
 ];
 
-fn is_built_in(name: &str) -> bool {
+pub(crate) fn is_built_in(name: &str) -> bool {
     let python = name.strip_prefix("python").is_some_and(|rest| {
         !rest.starts_with('2') && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.' || byte == b'-')
     });
@@ -108,6 +125,20 @@ mod tests {
         ] {
             assert_eq!(read::<Plugins>(Some(name)).1, Ok(None), "{name}");
         }
+        // `uwsgi --plugins-list` of a build from PyPI.
+        let usual = "gevent nagios rrdtool carbon corerouter fastrouter http ugreen syslog rsyslog logsocket router_uwsgi \
+                     router_redirect router_basicauth zergpool redislog mongodblog router_rewrite router_http logfile \
+                     router_cache rawrouter router_static sslrouter cheaper_busyness transformation_tofile \
+                     transformation_gzip transformation_chunked transformation_offload router_memcached router_redis \
+                     router_hash router_expires router_metrics transformation_template stats_pusher_socket python \
+                     spooler symcall ping signal cache rpc";
+        for name in usual.split_whitespace() {
+            assert_eq!(read::<NeedPlugins>(Some(name)).1, Ok(None), "{name}");
+        }
+        assert_eq!(read::<NeedPlugins>(Some("000:python3")).1, Ok(None));
+        let told = "requests for modifier 5 are not served: python39 has the number that it always has";
+        assert_eq!(read::<Plugins>(Some("http,5:python39")).1, Ok(Some(told.into())));
+        assert_eq!(read::<NeedPlugins>(Some("5:python39")).1, Ok(Some(told.into())));
         assert_eq!(read::<Plugins>(Some("0:python3,http")).0, ["python3", "http"]);
         let (_, said) = read::<Plugins>(Some("python3, php,psgi"));
         assert_eq!(said, Ok(Some("there is no plugin \"php\", \"psgi\"; going on without it".into())));

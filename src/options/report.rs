@@ -1,41 +1,123 @@
-//! How this crate speaks of what it found: a [`Notice`] lets the start go on, an [`Error`] ends it. Both name the
-//! option, the value and the place. Whoever called decides where the lines go; nothing is written here.
+//! How this crate speaks of what it found: a [`Problem`] is one thing worth a line, with its parts apart for those who
+//! show them their own way; an [`Error`] is all that ends the start. Whoever called decides where the lines go.
 
 use std::fmt;
 
-/// Something worth one line in the log; the start goes on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice(String);
+use bstr::{BStr, BString, ByteSlice};
 
-/// Why there is no configuration: one line for each reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error(Vec<String>);
+use crate::directive::{Directive, Origin};
+#[cfg(feature = "argv")]
+use crate::known::known;
 
-impl Notice {
-    pub(crate) fn new(line: impl Into<String>) -> Self {
-        Self(line.into())
+/// What a problem does to the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It goes on.
+    Warning,
+    /// It ends there.
+    Error,
+}
+
+/// One thing that is worth a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Whether the start goes on.
+    pub severity: Severity,
+    /// The option that it is about; empty where it is about a file or the command line as a whole.
+    pub name: String,
+    /// What is wrong or worth knowing, as a clause: `"4k" is not a number`.
+    pub message: String,
+    /// What is done with it all the same: `read as 4`, or how to go on: `allow-missing = https starts without it`.
+    pub advice: Option<String>,
+    /// What the option takes, where it is told: `a number from 1`.
+    pub allowed: Option<&'static str>,
+    /// The name that was probably meant.
+    pub suggestion: Option<&'static str>,
+    /// The value that was said.
+    pub text: Option<BString>,
+    /// Where.
+    pub origin: Option<Origin>,
+}
+
+/// Why there is no configuration: all the reasons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    problems: Vec<Problem>,
+    fallback: Option<BString>,
+}
+
+impl Problem {
+    /// A warning about no option.
+    pub(crate) fn warning(message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Warning,
+            name: String::new(),
+            message: message.into(),
+            advice: None,
+            allowed: None,
+            suggestion: None,
+            text: None,
+            origin: None,
+        }
+    }
+
+    /// An error about no option.
+    pub(crate) fn error(message: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, ..Self::warning(message) }
+    }
+
+    /// The same, about this directive: its name, its value and its place.
+    pub(crate) fn about(self, directive: &Directive) -> Self {
+        let Directive { name, value, origin } = directive;
+        Self { name: name.clone(), text: value.clone(), origin: Some(origin.clone()), ..self }
+    }
+
+    /// The same, at this place.
+    pub(crate) fn at(self, origin: &Origin) -> Self {
+        Self { origin: Some(origin.clone()), ..self }
+    }
+
+    /// Whether it is about a name that nobody knows: the application may.
+    #[cfg(feature = "argv")]
+    pub fn is_of_unknown_name(&self) -> bool {
+        !self.name.is_empty() && known(&self.name).is_none()
+    }
+
+    /// Whether it ends the start.
+    pub fn is_error(&self) -> bool {
+        self.severity == Severity::Error
     }
 }
 
 impl Error {
     pub(crate) fn new(line: impl Into<String>) -> Self {
-        Self(vec![line.into()])
+        Problem::error(line).into()
     }
 
-    /// `Ok` if there is nothing to say.
-    pub(crate) fn unless_empty(lines: Vec<String>) -> Result<(), Self> {
-        if lines.is_empty() { Ok(()) } else { Err(Self(lines)) }
+    /// The errors among the problems, if there are any.
+    pub(crate) fn of(problems: &[Problem]) -> Result<(), Self> {
+        let errors: Vec<Problem> = problems.iter().filter(|problem| problem.is_error()).cloned().collect();
+        if errors.is_empty() { Ok(()) } else { Err(Self { problems: errors, fallback: None }) }
     }
 
-    /// The reasons of all of them.
+    /// All reasons.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The file to start with instead, where one was named.
+    pub fn fallback(&self) -> Option<&BStr> {
+        self.fallback.as_ref().map(|name| name.as_bstr())
+    }
+
     #[cfg(feature = "argv")]
-    pub(crate) fn all(errors: impl IntoIterator<Item = Option<Self>>) -> Self {
-        Self(errors.into_iter().flatten().flat_map(|error| error.0).collect())
+    pub(crate) fn with_fallback(self, fallback: Option<BString>) -> Self {
+        Self { fallback, ..self }
     }
 
     /// One line for each reason.
-    pub fn lines(&self) -> &[String] {
-        &self.0
+    pub fn lines(&self) -> Vec<String> {
+        self.problems.iter().map(ToString::to_string).collect()
     }
 
     /// What the process exits with: 1, as uWSGI does (`fallback-config` and people's scripts count on it).
@@ -44,15 +126,34 @@ impl Error {
     }
 }
 
-impl fmt::Display for Notice {
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self { problems: vec![problem], fallback: None }
+    }
+}
+
+impl fmt::Display for Problem {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0)
+        if !self.name.is_empty() {
+            write!(out, "{}: ", self.name)?;
+        }
+        out.write_str(&self.message)?;
+        if let Some(advice) = &self.advice {
+            write!(out, "; {advice}")?;
+        }
+        if let Some(meant) = self.suggestion {
+            write!(out, "; did you mean {meant}?")?;
+        }
+        match &self.origin {
+            Some(origin) => write!(out, " ({origin})"),
+            None => Ok(()),
+        }
     }
 }
 
 impl fmt::Display for Error {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.0.join("\n"))
+        out.write_str(&self.lines().join("\n"))
     }
 }
 

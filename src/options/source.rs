@@ -1,9 +1,12 @@
 //! Everything that the configuration is read from, held fast at the start: a reload reads the same files again, from
 //! the same directory and with the same environment, whatever the process has become in between.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use bstr::{BStr, ByteSlice};
 
 /// The command line, the environment and the directory in which the server was started.
 #[derive(Clone, Debug, Default)]
@@ -14,6 +17,8 @@ pub struct Source {
     pub env: Vec<(OsString, OsString)>,
     /// What relative names of files start from.
     pub cwd: PathBuf,
+    /// This is a reload, for `if-reload`.
+    pub reloading: bool,
 }
 
 impl Source {
@@ -23,11 +28,13 @@ impl Source {
             argv: std::env::args_os().collect(),
             env: std::env::vars_os().collect(),
             cwd: std::env::current_dir()?,
+            reloading: false,
         })
     }
 
     /// A variable of the environment.
-    pub(crate) fn variable(&self, name: &str) -> Option<&OsStr> {
-        self.env.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_os_str())
+    pub(crate) fn variable(&self, name: &[u8]) -> Option<&BStr> {
+        let known = self.env.iter().find(|(known, _)| known.as_bytes() == name);
+        known.map(|(_, value)| value.as_bytes().as_bstr())
     }
 }

@@ -3,12 +3,16 @@
 //!
 //! `Config::interpret` and the command line read the rows. Options that are not built are rows of `absent`.
 
+use std::collections::HashMap;
+use std::sync::LazyLock;
+
 use crate::directive::{Directive, Origin};
 use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
-use crate::kind_log::{LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_language::{Acted, Mark, MaybeMark};
+use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -45,6 +49,15 @@ pub struct Expiry {
     pub seconds: u32,
 }
 
+/// A field of responses that is a variable of the request for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collected {
+    /// The name of the field.
+    pub header: String,
+    /// The name of the variable.
+    pub variable: String,
+}
+
 /// An application and where it is mounted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mount {
@@ -77,14 +90,44 @@ pub struct Row {
     /// Its line there.
     #[cfg_attr(not(feature = "argv"), allow(dead_code, reason = "only the command line asks"))]
     pub help: &'static str,
+    /// What it takes, for those who gave it something else.
+    pub takes: Option<&'static str>,
+    /// Whether its value may be bytes that are no text.
+    pub bytes: bool,
+    /// How its value is read.
+    #[cfg(test)]
+    pub kind: &'static str,
     /// Reads a value into the configuration.
     pub set: fn(&mut Config, &Said<'_>) -> Reading,
 }
 
+/// Names that uWSGI does not know.
+#[cfg(feature = "argv")]
+pub const OURS: &[&str] = &["trusted-proxies", "underscore-headers", "allow-missing", "help-all", "options-status"];
+
+#[cfg(feature = "argv")]
+impl Row {
+    /// What it does, and its default: `run NUM worker processes [1]` in two. A flag is off unless it says otherwise.
+    pub fn about(&self) -> (String, Option<&'static str>) {
+        if let Some((text, rest)) = self.help.split_once(" [")
+            && let Some((default, rest)) = rest.split_once(']')
+            && (rest.is_empty() || rest.starts_with(';'))
+        {
+            return (format!("{text}{rest}"), default.split(':').next());
+        }
+        let is_on = self.help.contains("(on") || self.help.starts_with("always on");
+        let default = if is_on { "on" } else { "off" };
+        (self.help.to_owned(), (self.arg == Arg::None).then_some(default))
+    }
+}
+
 /// The row that has this name.
 pub fn row(name: &str) -> Option<(&'static Row, &'static str)> {
-    ROWS.iter().find_map(|row| row.names.iter().find(|known| **known == name).map(|known| (row, *known)))
+    INDEX.get_key_value(name).map(|(known, row)| (*row, *known))
 }
+
+static INDEX: LazyLock<HashMap<&'static str, &'static Row>> =
+    LazyLock::new(|| ROWS.iter().flat_map(|row| row.names.iter().map(move |name| (*name, row))).collect());
 
 macro_rules! options {
     ($(
@@ -134,6 +177,10 @@ macro_rules! options {
                 hint: options!(@first $({ $hint })? { <$Kind as Kind>::HINT }),
                 heading: $heading,
                 help: $help.trim_ascii_start(),
+                takes: <$Kind as Kind>::TAKES,
+                bytes: <$Kind as Kind>::BYTES,
+                #[cfg(test)]
+                kind: stringify!($Kind),
                 set: |config, said| <$Kind as Kind>::read(&mut config.$group.$field, said),
             },
         )*)*];
@@ -194,7 +241,7 @@ options! {
         ["fastcgi-socket", "fastcgi-nph-socket"] => fastcgi: Socket;
         /// serve there for front ends, in SCGI
         ["scgi-socket", "scgi-nph-socket"] => scgi: Socket;
-        /// the protocol of socket: uwsgi, puwsgi, http, fastcgi or scgi [uwsgi]
+        /// the protocol of socket: uwsgi, http, fastcgi or scgi [uwsgi]
         ["protocol", "socket-protocol"] => protocol: Protocol = "uwsgi";
         /// serve HTTP there: host:port, /path or @name
         ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;
@@ -220,6 +267,12 @@ options! {
         ["post-buffering"] => post_buffering: Requests as "BYTES";
         /// remove the unix sockets and the pidfile at the end (on)
         ["vacuum"] => vacuum: Flag = true;
+        /// no line for a client that is gone before its response is out (on)
+        ["ignore-write-errors"] => ignore_write_errors: Flag = true;
+        /// the same (on)
+        ["ignore-sigpipe"] => ignore_sigpipe: Flag = true;
+        /// always on: a connection is accepted before its first byte is there
+        ["no-defer-accept"] => no_defer_accept: Flag = true;
         /// believe X-Forwarded-Proto from there too; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
         /// HTTP sockets but those of http: a load balancer says who the client is
@@ -246,6 +299,14 @@ options! {
         ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
         ["env"] => env: Environ;
+        /// programs that the application starts do not get its connections (on)
+        ["close-on-exec"] => close_on_exec: Flag = true;
+        /// nor its listening sockets (on)
+        ["close-on-exec2"] => close_on_exec2: Flag = true;
+        /// the application may read the standard input of the server
+        ["honour-stdin"] => honour_stdin: Flag;
+        /// accepted: a reload starts no other program
+        ["binary-path"] => binary_path: Text as "FILE";
         /// run in the background, and log to this file
         ["daemonize"], 'd' => daemonize: LogFile;
         /// the same, and show the log of the start
@@ -282,6 +343,16 @@ options! {
         ["pyargv"] => pyargv: Text as "WORDS";
         /// answer with the traceback (for tests only: it tells everybody)
         ["catch-exceptions"] => catch_exceptions: Flag;
+        /// write() raises nothing when the client is gone
+        ["disable-write-exception"] => disable_write_exception: Flag;
+        /// go on with a response until more than NUM pieces could not be sent [0]
+        ["write-errors-tolerance"] => write_errors_tolerance: Requests;
+        /// a client that is gone ends no response: write() raises, and that is all
+        ["write-errors-exception-only"] => write_errors_exception_only: Flag;
+        /// give the application no wsgi.file_wrapper
+        ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
+        /// always on: wsgi.input reads chunked bodies to their end
+        ["wsgi-manage-chunked-input"] => manage_chunked_input: Flag = true;
         /// search modules in this directory too
         ["pythonpath", "python-path", "pp"] => pythonpath: Texts as "DIR";
         /// always on: the hooks of Python run around each fork
@@ -296,6 +367,8 @@ options! {
         ["plugins", "plugin"] => plugins: Plugins;
         /// the same, and don't start without one of them
         ["need-plugins", "need-plugin"] => need_plugins: NeedPlugins;
+        /// look for the server's own Python module there, too
+        ["plugins-dir", "plugin-dir"] => plugins_dir: Paths as "DIR";
     }
 
     /// Files that are served without the application.
@@ -332,6 +405,8 @@ options! {
         ["static-expires-path-info"] => static_expires_path_info: ExpiryOfPattern;
         /// the same, counted from the change of the file
         ["static-expires-path-info-mtime"] => static_expires_path_info_mtime: ExpiryOfPattern;
+        /// not needed: a regular expression is compiled once
+        ["pcre-jit"] => pcre_jit: Flag;
     }
 
     /// What is written about requests.
@@ -356,6 +431,10 @@ options! {
         ["log-micros"] => log_micros: Flag;
         /// show the address that a trusted proxy gives in X-Forwarded-For
         ["log-x-forwarded-for"] => log_x_forwarded_for: Flag;
+        /// show a field of the response as %(var.NAME)
+        ["collect-header", "response-header-collect"] => collect_header: Collects;
+        /// the same, and don't send the field
+        ["pull-header"] => pull_header: Collects;
         /// put the time before the server's own lines, in this strftime format
         ["log-date", "logdate"] => log_date: LogDate;
         /// log to this file
@@ -366,28 +445,122 @@ options! {
         ["logfile-chown"] => logfile_chown: Flag;
         /// the permissions of the log file, such as 640
         ["logfile-chmod"] => logfile_chmod: ThreeDigits;
+        /// always on: a reload opens a log file anew that was moved
+        ["log-reopen"] => log_reopen: Flag = true;
     }
 
     /// Where the configuration comes from, and how strictly it is read.
     pub struct Control: "Configuration" as control {
         /// read this file; FILE:section reads another section than [uwsgi], - is standard input
-        ["ini"] => ini: Texts as "FILE";
+        ["ini"] => ini: Acted as "FILE";
+        /// read this file of YAML; FILE:name reads another mapping than uwsgi
+        ["yaml", "yml"], 'y' => yaml: Acted as "FILE";
+        /// read this file of JSON; FILE:name reads another object than uwsgi
+        ["json", "js"], 'j' => json: Acted as "FILE";
+        /// read this file of XML; FILE:id reads what has this id
+        ["xml", "xmlconfig"], 'x' => xml: Acted as "FILE";
         /// read this file at this place
-        ["include"] => include: Texts as "FILE";
+        ["include"] => include: Acted as "FILE";
         /// read this file after everything else
-        ["inherit"] => inherit: Texts as "FILE";
+        ["inherit"] => inherit: Acted as "FILE";
+        /// put the text of this file in front of every file that is read from here on
+        ["inject-before"] => inject_before: Acted as "FILE";
+        /// the same, behind it
+        ["inject-after"] => inject_after: Acted as "FILE";
+        /// start with this file instead, if the start fails with exit code 1
+        ["fallback-config"] => fallback_config: Acted as "FILE";
         /// set an option or a placeholder
-        ["set"], 'S' => set: Texts as "NAME=VALUE";
+        ["set"], 'S' => set: Acted as "NAME=VALUE";
         /// set a placeholder; an option of that name is refused
-        ["set-placeholder", "set-ph"] => set_placeholder: Texts as "NAME=VALUE";
+        ["set-placeholder", "set-ph"] => set_placeholder: Acted as "NAME=VALUE";
+        /// set a placeholder to the IPv4 address of a host
+        ["resolve"] => resolve: Acted as "NAME=HOST";
+        /// make an option: web=http-socket=:$1;processes=$2
+        ["declare-option"] => declare_option: Acted as "NAME=TEMPLATE";
+        /// the same, after placeholders in the template were filled in
+        ["declare-option2"] => declare_option2: Acted as "NAME=TEMPLATE";
+        /// say the next lines for each of these words, which is %(_)
+        ["for"] => for_words: Acted as "WORDS";
+        /// for each file that matches
+        ["for-glob"] => for_glob: Acted as "PATTERN";
+        /// for each number from 1 on
+        ["for-times"] => for_times: Acted as "NUM";
+        /// for each line of a file
+        ["for-readline"] => for_readline: Acted as "FILE";
+        /// the end of what is said for each, or on a condition
+        ["endfor", "end-for", "endif", "end-if"] => end_of_block: MaybeMark;
+        /// read the next lines only if this option was said, perhaps with this value
+        ["if-opt"] => if_opt: Acted as "NAME[=VALUE]";
+        /// only if not
+        ["if-not-opt"] => if_not_opt: Acted as "NAME[=VALUE]";
+        /// only if this variable is set, perhaps to this value
+        ["if-env", "ifenv"] => if_env: Acted as "NAME[=VALUE]";
+        /// only if not
+        ["if-not-env"] => if_not_env: Acted as "NAME[=VALUE]";
+        /// only at a reload
+        ["if-reload"] => if_reload: Mark;
+        /// only at the start
+        ["if-not-reload"] => if_not_reload: Mark;
+        /// only on this machine
+        ["if-hostname"] => if_hostname: Acted as "HOST";
+        /// only elsewhere
+        ["if-not-hostname"] => if_not_hostname: Acted as "HOST";
+        /// only on machines whose name matches
+        ["if-hostname-match"] => if_hostname_match: Acted as "REGEX";
+        /// only elsewhere
+        ["if-not-hostname-match"] => if_not_hostname_match: Acted as "REGEX";
+        /// only if this file or directory is there
+        ["if-exists", "ifexists"] => if_exists: Acted as "PATH";
+        /// only if not
+        ["if-not-exists"] => if_not_exists: Acted as "PATH";
+        /// only if this file is there
+        ["if-file"] => if_file: Acted as "FILE";
+        /// only if not
+        ["if-not-file"] => if_not_file: Acted as "FILE";
+        /// only if this directory is there
+        ["if-dir", "ifdir", "if-directory"] => if_dir: Acted as "DIR";
+        /// only if not
+        ["if-not-dir"] => if_not_dir: Acted as "DIR";
+        /// only if this plugin is built in
+        ["if-plugin", "ifplugin"] => if_plugin: Acted as "NAME";
+        /// only if not
+        ["if-not-plugin"] => if_not_plugin: Acted as "NAME";
+        /// refuse these options from here on
+        ["blacklist"] => blacklist: Acted as "NAMES";
+        /// until here
+        ["end-blacklist"] => end_blacklist: Mark;
+        /// refuse all but these options from here on
+        ["whitelist"] => whitelist: Acted as "NAMES";
+        /// until here
+        ["end-whitelist"] => end_whitelist: Mark;
+        /// say this in the log
+        ["print", "iprint"] => print: Acted;
+        /// end with this code, without a server
+        ["exit"] => exit: MaybeMark as "CODE";
+        /// print the first value of an option and end
+        ["get"] => get: Texts as "NAME";
+        /// print what this names (a file, exec://COMMAND ...) and end
+        ["extract"] => extract: Acted as "NAME";
+        /// print the names of all options and end
+        ["dump-options"] => dump_options: Flag;
+        /// print this file as data://0 reads it when it is appended to the executable
+        ["binary-append-data"] => binary_append_data: Acted as "FILE";
+        /// stop the server that has this pidfile
+        ["stop"] => stop: Acted as "PIDFILE";
+        /// make the server that has this pidfile reload
+        ["reload"] => reload: Acted as "PIDFILE";
         /// unknown options, odd values and options that are not built yet are errors
         ["strict"] => strict: Flag;
         /// say the configuration as one file in the log, then start
         ["show-config"] => show_config: Flag;
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";
-        /// print this
+        /// print the usual options; with OPTION behind it, that one
         ["help", "usage"], 'h' => help: Flag;
+        /// print all options that work
+        ["help-all"] => help_all: Flag;
+        /// print how many of uWSGI's options work
+        ["options-status"] => options_status: Flag;
         /// print the version
         ["version"] => version: Flag;
     }

@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
@@ -20,6 +20,8 @@ pub struct Program<'a> {
     pub env: &'a [(OsString, OsString)],
     /// Its file creation mask; `None`: ours.
     pub umask: Option<u32>,
+    /// It reads our standard input; otherwise there is nothing to read.
+    pub input: bool,
     /// Descriptors that it gets under the numbers they have here. All others are close-on-exec.
     pub keep: &'a [BorrowedFd<'a>],
 }
@@ -31,6 +33,9 @@ pub fn start(program: &Program<'_>) -> io::Result<i32> {
     let (parent, mask) = (process::id(), program.umask);
     let mut command = Command::new(program.program);
     command.args(program.args).env_clear().envs(program.env.iter().map(|(name, value)| (name, value)));
+    if !program.input {
+        command.stdin(Stdio::null());
+    }
     let between = move || {
         signal::for_a_child()?;
         if let Some(mask) = mask {
@@ -47,6 +52,12 @@ pub fn start(program: &Program<'_>) -> io::Result<i32> {
     unsafe { command.pre_exec(between) };
     // The child is not waited for here: the master reaps every child in one place.
     Ok(command.spawn()?.id() as i32)
+}
+
+/// Programs that this process starts get this descriptor too.
+pub fn keep_at_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
+    fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -73,6 +84,7 @@ mod tests {
             args: &["-c".into(), script.into()],
             env: &[("ONLY".into(), "this".into()), ("PATH".into(), "/usr/bin:/bin".into())],
             umask: Some(0o027),
+            input: true,
             keep: &[write.as_fd()],
         };
         assert_eq!(end_of(start(&program).unwrap()), End::Exited(0));
@@ -84,8 +96,14 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_an_error_here() {
-        let program =
-            Program { program: OsStr::new("/nonexistent/python3"), args: &[], env: &[], umask: None, keep: &[] };
+        let program = Program {
+            program: OsStr::new("/nonexistent/python3"),
+            args: &[],
+            env: &[],
+            umask: None,
+            input: false,
+            keep: &[],
+        };
         assert_eq!(start(&program).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

@@ -79,11 +79,21 @@ pub fn terminate(pid: i32) -> io::Result<()> {
     send(pid, Signal::SIGTERM)
 }
 
+/// SIGINT to one process.
+pub fn interrupt(pid: i32) -> io::Result<()> {
+    send(pid, Signal::SIGINT)
+}
+
+/// SIGHUP to one process.
+pub fn hang_up(pid: i32) -> io::Result<()> {
+    send(pid, Signal::SIGHUP)
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the one place that sends signals")]
 fn send(pid: i32, signal: Signal) -> io::Result<()> {
     // 0 and negative numbers name groups of processes: nobody here means those.
     if pid <= 1 {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{pid} is no child's pid")));
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{pid} is no process of ours")));
     }
     Ok(nix::sys::signal::kill(Pid::from_raw(pid), signal)?)
 }

@@ -9,7 +9,7 @@ use ruwsgi_sys::epoll::Interest;
 use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
-use ruwsgi_sys::{clock, stream};
+use ruwsgi_sys::{clock, exec, stream};
 use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_wire::{Head, Next, Refusal, Vars};
 
@@ -69,6 +69,10 @@ impl Engine<'_> {
         };
         if let Peer::Inet(_) = peer {
             stream::no_delay(fd.as_fd());
+        }
+        if self.rules.inherits {
+            // What an application starts may hold the connection open, or not: nothing else depends on it.
+            let _ = exec::keep_at_exec(fd.as_fd());
         }
         let trusted = listener.proxied != Proxied::Never && self.rules.trust.covers(&peer);
         let mut connection = Connection::new(fd, peer, door, listener.converse(&self.rules.limits, trusted));

@@ -29,6 +29,7 @@ use ruwsgi_wire::proxy::{self, Proxied};
 use ruwsgi_wire::{Exchange, Limits, Vars};
 
 use crate::app::{App, Language};
+use crate::collect::Collect;
 use crate::connection::Connection;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
@@ -90,6 +91,12 @@ pub(crate) struct Rules {
     pub post_buffering: Option<usize>,
     /// `None`: no request ever has a line.
     pub log: Option<RequestLog>,
+    /// A client that is gone before its response is out is told (`ignore-write-errors = false`).
+    pub tells_write_errors: bool,
+    /// Programs that the application starts get the connections too (`close-on-exec = false`).
+    pub inherits: bool,
+    /// What becomes a variable of the request: `None`: nothing.
+    pub collect: Option<Collect>,
     pub trust: Trust,
     pub limits: Limits,
     pub host: String,
@@ -235,6 +242,9 @@ fn rules(config: &Config) -> Rules {
         body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),
         post_buffering: usize::try_from(config.sockets.post_buffering).ok().filter(|size| *size > 0),
         log: RequestLog::of(config),
+        tells_write_errors: !config.sockets.ignore_write_errors || !config.sockets.ignore_sigpipe,
+        inherits: !config.process.close_on_exec,
+        collect: Collect::of(config),
         trust,
         limits: Limits {
             head_bytes: config.sockets.buffer_size,

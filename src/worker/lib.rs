@@ -8,6 +8,7 @@
 
 pub mod app;
 mod attend;
+mod collect;
 mod connection;
 mod engine;
 mod file_part;

@@ -34,6 +34,8 @@ pub(crate) struct Facts<'f> {
     pub sent: &'f Sent,
     /// What the application has said about it.
     pub logvars: &'f [(Vec<u8>, Vec<u8>)],
+    /// Fields of its response that are variables of it.
+    pub collected: &'f [(Vec<u8>, Vec<u8>)],
     /// The address of the client, as far as it can be believed.
     pub address: Cow<'f, [u8]>,
     pub modifiers: (u8, u8),
@@ -133,6 +135,7 @@ mod tests {
             vars,
             sent,
             logvars: &[],
+            collected: &[],
             address: vars.key(Key::RemoteAddr).unwrap_or_default().into(),
             modifiers: (0, 0),
             pid: 7,

@@ -11,6 +11,7 @@ use ruwsgi_sys::stream::{self, Until};
 use ruwsgi_wire::fastcgi::Records;
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
+use crate::collect::Collect;
 use crate::file_part::FilePart;
 use crate::watch::Watch;
 
@@ -81,6 +82,8 @@ pub(crate) struct Finished {
     pub file: Option<Box<FilePart>>,
     /// What the application has said about the request.
     pub logvars: Logvars,
+    /// Fields of the response that are variables of the request.
+    pub collected: Logvars,
 }
 
 /// Names and values for the log.
@@ -109,6 +112,9 @@ pub struct Response<'r> {
     watch: Option<Watch<'r>>,
     /// What the application says about the request, for the log.
     logvars: Logvars,
+    /// Which fields are kept for the log, and what was kept.
+    collect: Option<&'r Collect>,
+    collected: Logvars,
     pub(crate) sent: Sent,
 }
 
@@ -139,12 +145,18 @@ impl<'r> Response<'r> {
             file: None,
             watch: None,
             logvars: Vec::new(),
+            collect: None,
+            collected: Vec::new(),
             sent: Sent::default(),
         }
     }
 
     pub(crate) fn set_watch(&mut self, watch: Watch<'r>) {
         self.watch = Some(watch);
+    }
+
+    pub(crate) fn set_collect(&mut self, collect: Option<&'r Collect>) {
+        self.collect = collect;
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
@@ -199,6 +211,7 @@ impl<'r> Response<'r> {
         self.begun = false;
         self.length = None;
         self.sent.fields = 0;
+        self.collected.clear();
         self.exchange.status(status, self.out)?;
         // Three digits, or the exchange would have refused it.
         self.sent.status = status.iter().take(3).fold(0, |code, digit| code * 10 + u16::from(digit.wrapping_sub(b'0')));
@@ -208,6 +221,9 @@ impl<'r> Response<'r> {
 
     /// Adds a field to the head. After an error, begin again.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadResponse> {
+        if self.collect.is_some_and(|collect| collect.keep(name, value, &mut self.collected)) {
+            return Ok(());
+        }
         self.exchange.field(name, value, self.out)?;
         self.sent.fields += 1;
         Ok(())
@@ -392,10 +408,11 @@ impl<'r> Response<'r> {
         }
         if self.stage == Stage::Cut || self.send(&[]).is_err() {
             self.out.clear();
-            return Finished { end: End::Cut, sent_at: 0, sent: self.sent, file: None, logvars: self.logvars };
+            let Self { sent, logvars, collected, .. } = self;
+            return Finished { end: End::Cut, sent_at: 0, sent, file: None, logvars, collected };
         }
-        let Self { sent_at, sent, file, logvars, .. } = self;
-        Finished { end: End::Next(next), sent_at, sent, file, logvars }
+        let Self { sent_at, sent, file, logvars, collected, .. } = self;
+        Finished { end: End::Next(next), sent_at, sent, file, logvars, collected }
     }
 
     fn commit(&mut self) {
@@ -410,7 +427,7 @@ impl<'r> Response<'r> {
 
     fn cut(&mut self) -> Gone {
         self.stage = Stage::Cut;
-        self.sent.write_errors = 1;
+        self.sent.write_errors += 1;
         Gone
     }
 

@@ -48,6 +48,7 @@ impl Engine<'_> {
         let wire =
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
+        response.set_collect(self.rules.collect.as_ref());
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {
@@ -55,7 +56,7 @@ impl Engine<'_> {
             response.set_watch(Watch { seat: core.seat, vars: request.vars, deadline_ms });
             core.app.serve(&mut request, &mut response);
         }
-        let Finished { end, sent_at, sent, file, logvars } = response.finish();
+        let Finished { end, sent_at, sent, file, logvars, collected } = response.finish();
         if !by_file {
             core.app.after();
         }
@@ -78,6 +79,7 @@ impl Engine<'_> {
                 vars,
                 sent: &sent,
                 logvars: &logvars,
+                collected: &collected,
                 address: self.address(log, vars, connection),
                 modifiers: connection.exchange.modifiers(),
                 pid: self.pid,
@@ -93,12 +95,8 @@ impl Engine<'_> {
                 self.log.push(&core.line);
             }
         }
-        if self.rules.max_requests > 0
-            && requests >= self.rules.max_requests
-            && clock::coarse_ms() >= self.rules.recycle_from_ms
-        {
-            self.ask_to_be_replaced(Recycle::MaxRequests);
-        }
+        self.tell_write_errors(sent.write_errors, vars);
+        self.recycle_after(requests);
 
         match (end, rest) {
             (End::Cut, _) => None,
@@ -120,6 +118,13 @@ impl Engine<'_> {
     fn wants_to_close(&self, connection: &Connection) -> bool {
         let one_each = self.rules.keepalive.is_none() && !connection.exchange.is_fronted();
         one_each || self.draining.load(Ordering::Relaxed)
+    }
+
+    fn recycle_after(&self, requests: u64) {
+        let limit = self.rules.max_requests;
+        if limit > 0 && requests >= limit && clock::coarse_ms() >= self.rules.recycle_from_ms {
+            self.ask_to_be_replaced(Recycle::MaxRequests);
+        }
     }
 
     /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
@@ -242,6 +247,18 @@ impl Engine<'_> {
                 );
             }
         }
+    }
+
+    /// What `ignore-write-errors = false` wants to know, with what uWSGI tells of the request.
+    fn tell_write_errors(&self, errors: u32, vars: &Vars) {
+        if errors == 0 || !self.rules.tells_write_errors {
+            return;
+        }
+        let [method, uri, address] = [Key::RequestMethod, Key::RequestUri, Key::RemoteAddr]
+            .map(|key| vars.key(key).unwrap_or_default().escape_ascii());
+        tracing::warn!(
+            "write error: the client is gone, or took nothing for too long, during {method} {uri} ({address})"
+        );
     }
 
     fn tell_untrusted(&self, peer: &Peer, field: &str) {

@@ -31,7 +31,7 @@ use ruwsgi_sys::{clock, process as kernel};
 
 use crate::apps::SharedApps;
 
-pub use facts::{VERSION, node};
+pub use facts::{VERSION, asked_for, node};
 pub use hooks::{after_request, at_exit, post_fork};
 pub use request::{Here, leave, set_here};
 

@@ -54,6 +54,8 @@ const SOFTWARE: &str = concat!("ruwsgi/", env!("CARGO_PKG_VERSION"));
 pub struct Concurrency {
     pub threads: bool,
     pub processes: bool,
+    /// Applications may give files back for the server to send.
+    pub file_wrapper: bool,
     /// The number of this core, where there are several.
     pub core: Option<usize>,
 }
@@ -162,7 +164,9 @@ fn template(py: Python<'_>, concurrency: Concurrency) -> PyResult<Bound<'_, PyDi
     template.set_item(intern!(py, "wsgi.multithread"), concurrency.threads)?;
     template.set_item(intern!(py, "wsgi.multiprocess"), concurrency.processes)?;
     template.set_item(intern!(py, "wsgi.run_once"), false)?;
-    template.set_item(intern!(py, "wsgi.file_wrapper"), py.get_type::<FileWrapper>())?;
+    if concurrency.file_wrapper {
+        template.set_item(intern!(py, "wsgi.file_wrapper"), py.get_type::<FileWrapper>())?;
+    }
     template.set_item(intern!(py, "SERVER_SOFTWARE"), SOFTWARE)?;
     template.set_item(intern!(py, "uwsgi.version"), PyBytes::new(py, api::VERSION.as_bytes()))?;
     template.set_item(intern!(py, "uwsgi.node"), PyBytes::new(py, &api::node()))?;

@@ -6,6 +6,7 @@ use pyo3::Borrowed;
 use pyo3::exceptions::{PyAssertionError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
+use ruwsgi_options::Config;
 use ruwsgi_wire::BadResponse;
 use ruwsgi_worker::{Gone, Response};
 
@@ -15,6 +16,25 @@ use crate::{ffi, trouble};
 /// A piece of body from this size on is written without the GIL: copying it into the kernel takes a while.
 const LARGE_BYTES: usize = 64 * 1024;
 
+/// What becomes of an application whose client is gone.
+#[derive(Clone, Copy)]
+pub struct Loss {
+    /// `write()` raises (not with `disable-write-exception`).
+    raises: bool,
+    /// So many pieces may be lost before the server ends the iteration; `None`: it never does, the exception of
+    /// `write()` has to.
+    tolerance: Option<u64>,
+}
+
+impl Loss {
+    /// From the options.
+    pub fn of(config: &Config) -> Self {
+        let python = &config.python;
+        let tolerance = (!python.write_errors_exception_only).then_some(python.write_errors_tolerance);
+        Self { raises: !python.disable_write_exception, tolerance }
+    }
+}
+
 /// The response to one request, while the application makes it.
 pub struct Reply<'b, 'r> {
     response: &'b mut Response<'r>,
@@ -22,11 +42,14 @@ pub struct Reply<'b, 'r> {
     started: bool,
     /// The client is gone: nothing more can be sent.
     gone: bool,
+    /// So many pieces could not be sent.
+    lost: u64,
+    loss: Loss,
 }
 
 impl<'b, 'r> Reply<'b, 'r> {
-    pub fn new(response: &'b mut Response<'r>) -> Self {
-        Self { response, started: false, gone: false }
+    pub fn new(response: &'b mut Response<'r>, loss: Loss) -> Self {
+        Self { response, started: false, gone: false, lost: 0, loss }
     }
 
     /// There is a head.
@@ -90,9 +113,27 @@ impl<'b, 'r> Reply<'b, 'r> {
     pub fn item(&mut self, item: Option<&Bound<'_, PyBytes>>) -> PyResult<Result<(), Gone>> {
         self.response.count_switch();
         match item {
-            Some(bytes) => self.send(bytes),
+            Some(bytes) => self.send(bytes).map(|sent| self.bear(sent)),
             None => Ok(Ok(())),
         }
+    }
+
+    /// Counts a piece that could not be sent; `Err`: the application is to stop.
+    fn bear(&mut self, sent: Result<(), Gone>) -> Result<(), Gone> {
+        if self.loss.tolerance.is_some_and(|tolerance| self.lost > tolerance) { sent } else { Ok(()) }
+    }
+
+    fn note(&mut self, sent: Result<(), Gone>) -> Result<(), Gone> {
+        self.gone |= sent.is_err();
+        self.lost += u64::from(sent.is_err());
+        sent
+    }
+
+    /// Sends what the application gives to `write()`; `Err`: it is to be told that the client is gone.
+    pub fn write(&mut self, piece: &Bound<'_, PyBytes>) -> PyResult<Result<(), Gone>> {
+        let sent = self.send(piece)?;
+        let bearable = self.loss.tolerance.is_some_and(|tolerance| self.lost <= tolerance);
+        Ok(if self.loss.raises && !bearable { sent } else { Ok(()) })
     }
 
     /// Sends a piece of the body. An empty one is nothing: it does not even send the head. Lets others run where
@@ -115,8 +156,7 @@ impl<'b, 'r> Reply<'b, 'r> {
             Ok(())
         };
         let sent = send();
-        self.gone |= sent.is_err();
-        Ok(sent)
+        Ok(self.note(sent))
     }
 
     /// Sends a part of a file as the whole body, or as all that is left of it. Nothing may follow: the connection sends
@@ -128,8 +168,7 @@ impl<'b, 'r> Reply<'b, 'r> {
             self.response.length(length);
         }
         let sent = self.response.hand_over(file, at, length);
-        self.gone |= sent.is_err();
-        Ok(sent)
+        Ok(self.note(sent))
     }
 
     /// Sends a part of a file as a piece of the body.
@@ -148,8 +187,8 @@ impl<'b, 'r> Reply<'b, 'r> {
             }
             Ok(())
         });
-        self.gone |= sent.is_err();
-        Ok(sent)
+        let sent = self.note(sent);
+        Ok(self.bear(sent))
     }
 
     /// Answers with a page of the server's own, if the head is not out yet.

@@ -103,7 +103,7 @@ impl Function for Write {
         let [data] = arguments.places("write", ["data"])?;
         let data = data.as_ref().and_then(|data| data.cast::<PyBytes>().ok());
         let data = data.ok_or_else(|| PyTypeError::new_err("write() takes bytes"))?;
-        match slf.get().0.with(py, |reply| reply.send(&data))? {
+        match slf.get().0.with(py, |reply| reply.write(&data))? {
             Ok(()) => Ok(py.None().into_bound(py)),
             Err(Gone) => Err(PyBrokenPipeError::new_err("write(): the client is gone")),
         }

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use ruwsgi_contract::message::{FromWorker, Message};
 use ruwsgi_options::{Listener as Said, Sockets};
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::{listen, process, title};
+use ruwsgi_sys::{exec, listen, process, title};
 use ruwsgi_wire::PROTOCOLS;
 use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_worker::{Listener, Setup};
@@ -94,6 +94,10 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
+        if !config.process.close_on_exec2 {
+            // What the application starts may accept there, or not: nothing else depends on it.
+            let _ = exec::keep_at_exec(fd.as_fd());
+        }
         Some(Listener { fd, exchange: protocol.exchange, proxied: proxied(&config.sockets, said), port })
     });
     let setup = Setup {

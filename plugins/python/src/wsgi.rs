@@ -19,7 +19,7 @@ use crate::body;
 use crate::environ::{Concurrency, Environs};
 use crate::ffi::{self, Attachment};
 use crate::input::Body;
-use crate::reply::Reply;
+use crate::reply::{Loss, Reply};
 use crate::start_response::Functions;
 use crate::trouble;
 use crate::worker::Seat;
@@ -44,6 +44,7 @@ impl Language for Wsgi {
         let concurrency = Concurrency {
             threads: workers.threads > 1,
             processes: workers.processes > 1,
+            file_wrapper: !self.config.python.disable_file_wrapper,
             core: (workers.threads > 1).then_some(core),
         };
         let parts = Python::attach(|py| {
@@ -59,6 +60,7 @@ impl Language for Wsgi {
                 functions,
                 after: self.after.as_ref().map(|hook| hook.clone_ref(py)),
                 shows_failures: self.config.python.catch_exceptions,
+                loss: Loss::of(&self.config),
                 scoreboard: self.scoreboard.clone(),
                 seat: self.place.seat,
                 log: self.log.clone(),
@@ -88,6 +90,7 @@ struct Parts {
     after: Option<Py<PyAny>>,
     /// `catch-exceptions`
     shows_failures: bool,
+    loss: Loss,
     scoreboard: Arc<Scoreboard>,
     seat: usize,
     log: Log,
@@ -151,7 +154,7 @@ impl Parts {
             }
         };
         let (environs, functions) = (&mut self.environs, &self.functions);
-        let mut reply = Reply::new(response);
+        let mut reply = Reply::new(response, self.loss);
         let loan = functions.loan();
         let called = loan.lend(py, &mut reply, || {
             let environ = environs.make(py, request.vars, request.scheme, input.as_ref())?;

@@ -55,6 +55,8 @@ pub fn live(py: Python<'_>, fd: i32) -> u8 {
     };
     let began_us = clock::monotonic_us();
     let begun = Zygote::greet(&channel).and_then(|zygote| zygote.map(|zygote| zygote.load(py)).transpose());
+    // A master that is gone is noticed below.
+    let _ = channel.send(&FromZygote::Asked(api::asked_for(py)).encode(), &[]);
     let zygote = match begun {
         Ok(Some(zygote)) => zygote,
         Ok(None) => return 0,

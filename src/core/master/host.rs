@@ -17,6 +17,7 @@ use ruwsgi_sys::{clock, memory, process};
 use super::order::Settings;
 use crate::listeners::Bound;
 use crate::module::Module;
+use crate::unknown::Unknown;
 use crate::{python, why};
 
 /// What the interpreter runs first.
@@ -37,6 +38,8 @@ pub(super) struct Hosted {
     pub zygote: Option<Channel>,
     /// Somebody asked for a reload since the instance was started.
     pub reloaded: bool,
+    /// What its application may still ask for.
+    pub unknown: Unknown,
     /// The past of each slot.
     pasts: BTreeMap<u32, Past>,
 }
@@ -115,12 +118,25 @@ impl Ground {
             ],
             env: &env,
             umask: config.process.umask,
+            input: config.process.honour_stdin,
             keep: &[self.module.as_fd(), theirs.as_fd()],
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
         let zygote = Some(ours);
-        Ok((pid, Hosted { config, listeners, scoreboard, python, zygote, reloaded, pasts: BTreeMap::new() }))
+        Ok((
+            pid,
+            Hosted {
+                config,
+                listeners,
+                scoreboard,
+                python,
+                zygote,
+                reloaded,
+                unknown: Unknown::default(),
+                pasts: BTreeMap::new(),
+            },
+        ))
     }
 }
 
@@ -168,7 +184,7 @@ mod tests {
     fn config(lines: &[(&str, &str)]) -> Config {
         let directive = |(name, value): &(&str, &str)| Directive {
             name: (*name).to_owned(),
-            value: Some((*value).to_owned()),
+            value: Some((*value).into()),
             origin: Origin::Argv,
         };
         Config::interpret(lines.iter().map(directive).collect()).unwrap().0

@@ -237,6 +237,8 @@ impl Plan {
                 generation.zygote = Zygote::Ready { pid, since_ms: now };
                 self.tell(Event::Loaded { pid, load_ms, python });
             }
+            // For those who tell what nobody knows.
+            FromZygote::Asked(_) => {}
             FromZygote::Refused(reason) => self.candidate_failed(id, 1, reason),
             FromZygote::Failed { code, reason } => self.candidate_failed(id, code, reason),
         }

@@ -7,7 +7,15 @@ use ruwsgi_options::{Config, Request, Source, load};
 
 use crate::listeners::{Bound, Listeners};
 use crate::start::change_folder;
+use crate::unknown::Unknown;
 use crate::{Place, why};
+
+/// What a reload has read.
+pub(super) struct Read {
+    pub config: Config,
+    pub listeners: Vec<Rc<Bound>>,
+    pub unknown: Unknown,
+}
 
 /// An option's value.
 type Value = fn(&Config) -> Option<String>;
@@ -24,16 +32,15 @@ const FIXED: [(&str, Value); 6] = [
 ];
 
 /// Reads the configuration again and binds what is new in it. Nothing has changed where this fails.
-pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Result<(Config, Vec<Rc<Bound>>), String> {
-    let loaded = match load(source) {
+pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Result<Read, String> {
+    let loaded = match load(&Source { reloading: true, ..source.clone() }) {
         Ok(Request::Run(loaded)) => loaded,
         // The command line is the same as at the start: it still asks to run.
         Ok(_) => return Err("there is nothing to run any more".to_owned()),
         Err(error) => return Err(error.to_string()),
     };
-    for warning in &loaded.warnings {
-        tracing::warn!("{warning}");
-    }
+    let unknown = Unknown::among(loaded.warnings);
+    loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     let config = loaded.config;
     if let Some(refusal) = needs_restart(now, &config) {
         return Err(refusal);
@@ -44,7 +51,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
         // Back to where the generation that goes on was started.
         let _ = ruwsgi_sys::process::enter_folder(&here);
     }
-    Ok((config, listeners?))
+    Ok(Read { config, listeners: listeners?, unknown })
 }
 
 fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, String> {

@@ -20,7 +20,7 @@ use super::event::{Event, Level};
 use super::host::{Ground, Hosted, locks, settings};
 use super::order::{How, Input, Order, Signal};
 use super::plan::Plan;
-use super::reload::reload;
+use super::reload::{Read, reload};
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
@@ -29,6 +29,7 @@ use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::start::{Failure, show_name};
+use crate::unknown::Unknown;
 
 /// What a start has made.
 pub(crate) struct First {
@@ -40,6 +41,7 @@ pub(crate) struct First {
     pub signals: Signals,
     pub outlet: Outlet,
     pub audience: Audience,
+    pub unknown: Unknown,
 }
 
 /// The master.
@@ -58,6 +60,8 @@ pub(crate) struct Master {
     /// Whoever waits for the start.
     audience: Audience,
     touches: Touches,
+    /// For the generation that begins next.
+    unknown: Unknown,
     over: Option<(u8, Option<String>)>,
 }
 
@@ -95,6 +99,7 @@ impl Master {
             outlet: first.outlet,
             audience: first.audience,
             touches,
+            unknown: first.unknown,
             over: None,
         })
     }
@@ -201,9 +206,16 @@ impl Master {
         let hosted = self.generations.get_mut(&generation)?;
         loop {
             match receive(&self.poll, &mut hosted.zygote)? {
-                None => return Some(Input::ZygoteClosed { generation }),
+                None => {
+                    hosted.unknown.tell("");
+                    return Some(Input::ZygoteClosed { generation });
+                }
                 Some(message) => match FromZygote::decode(&message.bytes) {
-                    Some(said) => return Some(Input::Zygote { generation, said }),
+                    Some(FromZygote::Asked(names)) => hosted.unknown.tell(&names),
+                    Some(said) => {
+                        hosted.unknown.tell("");
+                        return Some(Input::Zygote { generation, said });
+                    }
                     None => tracing::error!("a zygote sent what is no message: ignored"),
                 },
             }
@@ -286,8 +298,12 @@ impl Master {
             Ok((zygote, hosted, settings))
         });
         match begun {
-            Err(reason) => Input::NotBegun { generation, reason },
-            Ok((zygote, hosted, settings)) => {
+            Err(reason) => {
+                self.unknown.tell("");
+                Input::NotBegun { generation, reason }
+            }
+            Ok((zygote, mut hosted, settings)) => {
+                hosted.unknown = std::mem::take(&mut self.unknown);
                 if let Some(error) = hosted.zygote.as_ref().and_then(|channel| watch(&self.poll, channel).err()) {
                     tracing::error!("epoll: {error}");
                 }
@@ -310,7 +326,8 @@ impl Master {
                 let mut bound = self.first.1.clone();
                 bound.extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().cloned()));
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
-                let (config, listeners) = reload(&self.source, now, &bound)?;
+                let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
+                self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
                 self.touches.renew(&config.workers.touch_reload);

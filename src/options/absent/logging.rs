@@ -21,7 +21,6 @@ pub const TOPICS: &[Topic] = &[
     ),
     degrades("lines of the log have no such prefix", "log-prefix?"),
     degrades("the log is not rotated or cut", "log-truncate log-maxsize= log-backupname="),
-    harmless("a reload opens a log file anew that was moved", "log-reopen"),
     degrades(
         "with disable-logging such requests are not logged, otherwise all are",
         "log-sendfile= log-ioerror= notfound-log",

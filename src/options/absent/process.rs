@@ -86,7 +86,6 @@ pub const TOPICS: &[Topic] = &[
     degrades("the limit of open files stays as it is", "max-fd="),
     degrades("daemons get no standard input", "daemons-honour-stdin"),
     degrades("commands run in /bin/sh", "binsh="),
-    degrades("a reload runs the program that is running now", "binary-path="),
     degrades("a crash leaves what the kernel leaves", "backtrace-depth= profiler= use-abort"),
     degrades("a worker ends as a Python process does", "skip-atexit skip-atexit-teardown"),
     degrades(

@@ -27,10 +27,8 @@ pub const TOPICS: &[Topic] = &[
     degrades("os.environ stays as it was", "reload-os-env"),
     degrades("headers go out with the first bytes of the body", "start_response-nodelay"),
     degrades("chunks have to be bytes", "wsgi-accept-buffer wsgi-accept-buffers"),
-    degrades("wsgi.file_wrapper stays there", "wsgi-disable-file-wrapper"),
     degrades("the master runs no Python", "py-master-check-signals"),
     harmless("every request has an environ of its own", "wsgi-env-behaviour= wsgi-env-behavior="),
     harmless("PEP 3333 is always followed", "wsgi-strict"),
-    harmless("chunked bodies are always there to read", "wsgi-manage-chunked-input"),
     harmless("the interpreter is there before the workers are", "early-python"),
 ];

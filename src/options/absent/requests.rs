@@ -24,10 +24,7 @@ pub const TOPICS: &[Topic] = &[
     exposes("the requests of all hosts go to one application", "vhost vhost-host"),
     exposes("applications that requests name are not loaded", "dynamic-apps"),
     exposes("these files are not served", "check-static-docroot"),
-    exposes(
-        "responses keep or lack this header",
-        "add-header= rem-header= del-header= collect-header= response-header-collect= pull-header=",
-    ),
+    exposes("responses keep or lack this header", "add-header= rem-header= del-header="),
     exposes(
         "this limit does not hold",
         "websockets-max-size= websocket-max-size= chunked-input-limit= response-headers-limit=",
@@ -49,13 +46,7 @@ pub const TOPICS: &[Topic] = &[
     ),
     degrades("socket-timeout counts", "chunked-input-timeout="),
     degrades("the client gets a plain 500", "exception-handler="),
-    degrades(
-        "a client that is gone is an exception of the application",
-        "write-errors-tolerance= write-errors-exception-only disable-write-exception",
-    ),
     degrades("nothing is known of the country of a client", "geoip-country= geoip-city= geoip-use-disk"),
-    harmless("a client that is gone is counted, not logged", "ignore-sigpipe ignore-write-errors"),
     harmless("bodies do not stay in memory", "body-read-warning="),
     harmless("reads are as large as they can be", "post-buffering-bufsize="),
-    harmless("regular expressions are as fast as they can be", "pcre-jit"),
 ];

@@ -33,9 +33,7 @@ pub const TOPICS: &[Topic] = &[
         "so-send-timeout socket-send-timeout so-write-timeout socket-write-timeout",
     ),
     degrades("there is no multicast", "multicast-ttl= multicast-loop="),
-    degrades("descriptors that are not inherited on purpose are closed", "skip-zero honour-stdin safe-fd= fd-safe="),
+    degrades("descriptors that are not inherited on purpose are closed", "skip-zero safe-fd= fd-safe="),
     degrades("there is no terminal to share", "pty-log pty-input pty-no-isig pty-exec="),
-    harmless("connections are not deferred", "no-defer-accept"),
     harmless("descriptors are passed only where that is needed", "no-fd-passing"),
-    harmless("descriptors are always closed at exec", "close-on-exec close-on-exec2"),
 ];

@@ -146,8 +146,10 @@ impl Format {
                     continue;
                 }
                 Piece::Value(value) => value(out, line),
-                Piece::Var(name) => escape(out, &name.of(facts.vars).unwrap_or_default()),
-                Piece::Logvar(name) => escape(out, logvar(facts, name)),
+                Piece::Var(name) => {
+                    escape(out, &name.of(facts.vars).unwrap_or_else(|| named(facts.collected, &name.name).into()));
+                }
+                Piece::Logvar(name) => escape(out, named(facts.logvars, name)),
                 Piece::Metric => out.push(b'0'),
             }
             if out.len() == before {
@@ -216,8 +218,8 @@ impl Line<'_, '_> {
     }
 }
 
-fn logvar<'f>(facts: &Facts<'f>, name: &[u8]) -> &'f [u8] {
-    facts.logvars.iter().find(|(known, _)| known == name).map_or(&[], |(_, value)| value)
+fn named<'f>(values: &'f [(Vec<u8>, Vec<u8>)], name: &[u8]) -> &'f [u8] {
+    values.iter().find(|(known, _)| known == name).map_or(&[], |(_, value)| value)
 }
 
 impl Times {

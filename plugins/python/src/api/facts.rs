@@ -50,13 +50,27 @@ pub fn node() -> Vec<u8> {
     gethostname().map(OsString::into_vec).unwrap_or_default()
 }
 
+/// A dict that keeps which of its names were asked for.
+const OPTIONS: &str = include_str!("options.py");
+
+/// The names that the application has asked `uwsgi.opt` for, with line breaks between them.
+pub fn asked_for(py: Python<'_>) -> String {
+    let asked = || {
+        let modules = py.import("sys")?.getattr("modules")?;
+        let asked = modules.get_item("uwsgi")?.getattr("opt")?.getattr("asked")?;
+        asked.try_iter()?.map(|name| name?.extract::<String>()).collect::<PyResult<Vec<_>>>()
+    };
+    // An application may have put something else into its place.
+    asked().unwrap_or_default().join("\n")
+}
+
 /// Everything that was said, unknown names too: `str` to `bytes`, or to `True` where there is no value. The last one
 /// counts, as in uWSGI.
-fn options<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'py, PyDict>> {
+fn options<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'py, PyAny>> {
     let options = PyDict::new(py);
     for directive in &config.directives {
         match &directive.value {
-            Some(value) => options.set_item(&directive.name, PyBytes::new(py, value.as_bytes()))?,
+            Some(value) => options.set_item(&directive.name, PyBytes::new(py, value))?,
             None => options.set_item(&directive.name, true)?,
         }
     }
@@ -67,5 +81,9 @@ fn options<'py>(py: Python<'py>, config: &Config) -> PyResult<Bound<'py, PyDict>
             options.set_item(name, true)?;
         }
     }
-    Ok(options)
+    let scope = PyDict::new(py);
+    let builtins = py.import("builtins")?;
+    let code = builtins.call_method1("compile", (OPTIONS, "<ruwsgi: uwsgi.opt>", "exec", 0, true))?;
+    builtins.call_method1("exec", (code, &scope))?;
+    scope.as_any().get_item("Options")?.call1((options,))
 }

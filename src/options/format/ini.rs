@@ -1,35 +1,19 @@
 //! The INI dialect of uWSGI, which is like no other: no quotes, no comments behind a value, no continued lines, a bare
 //! key has an empty value, and a section's name is its line without the first and the last character.
 //!
-//! `gather` calls it with the text of a file after `magic`. It knows neither options nor files.
+//! `format` calls it with the text of a file after `magic`. It knows neither options nor files.
 
-/// One line of the asked section.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Line<'a> {
-    /// Its number in the text, from 0.
-    pub index: usize,
-    /// What is left of the first `=`.
-    pub key: &'a [u8],
-    /// What is right of it; empty without one.
-    pub value: &'a [u8],
-}
+use std::borrow::Cow;
+use std::collections::HashSet;
 
-/// What a text has for one section.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Section<'a> {
-    /// Its lines. A section may be opened many times: all of them count.
-    pub lines: Vec<Line<'a>>,
-    /// Whether it was opened at all.
-    pub found: bool,
-    /// The names of all sections, in order, each once.
-    pub names: Vec<&'a [u8]>,
-}
+use super::{Line, Section};
 
 /// Reads the lines of one section. What stands before the first section belongs to the section without a name.
 pub fn section<'a>(text: &'a [u8], asked: &[u8]) -> Section<'a> {
     // uWSGI takes the mark that some editors put first for a part of the first line, and so misses the section.
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut section = Section { lines: Vec::new(), found: asked.is_empty(), names: Vec::new() };
+    let mut section = Section { found: asked.is_empty(), ..Section::default() };
+    let mut names = HashSet::new();
     let mut current: &[u8] = b"";
     for (index, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = strip_start(strip_end(line));
@@ -38,8 +22,8 @@ pub fn section<'a>(text: &'a [u8], asked: &[u8]) -> Section<'a> {
             Some(b'[') => {
                 current = line.get(1..line.len() - 1).unwrap_or_default();
                 section.found |= current == asked;
-                if !section.names.contains(&current) {
-                    section.names.push(current);
+                if names.insert(current) {
+                    section.names.push(Cow::Borrowed(current));
                 }
             }
             Some(_) if current == asked => {
@@ -47,7 +31,7 @@ pub fn section<'a>(text: &'a [u8], asked: &[u8]) -> Section<'a> {
                     Some(at) => (strip_end(&line[..at]), strip_start(&line[at + 1..])),
                     None => (line, &b""[..]),
                 };
-                section.lines.push(Line { index, key, value });
+                section.lines.push(Line { index, key: Cow::Borrowed(key), value: Cow::Borrowed(value) });
             }
             Some(_) => {}
         }
@@ -79,8 +63,9 @@ mod tests {
     }
 
     fn lines_of(text: &str, asked: &str) -> Vec<String> {
-        let show =
-            |line: &Line<'_>| format!("{}={}", String::from_utf8_lossy(line.key), String::from_utf8_lossy(line.value));
+        let show = |line: &Line<'_>| {
+            format!("{}={}", String::from_utf8_lossy(&line.key), String::from_utf8_lossy(&line.value))
+        };
         section(text.as_bytes(), asked.as_bytes()).lines.iter().map(show).collect()
     }
 
@@ -144,7 +129,7 @@ mod tests {
         assert!(section(text, b"uwsgi").found);
         let missing = section(text, b"web");
         assert!(!missing.found && missing.lines.is_empty());
-        assert_eq!(missing.names, [&b"a"[..], b"uwsgi"]);
+        assert_eq!(missing.names, [&b"a"[..], b"uwsgi"].map(Cow::Borrowed));
         assert!(section(b"[uwsgi]", b"uwsgi").found, "an empty one is there");
     }
 

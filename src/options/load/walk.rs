@@ -1,0 +1,151 @@
+//! Every option is walked: from a file, from the command line, from the environment, and with a value that is none.
+
+use super::tests::{Room, run};
+use super::*;
+use crate::absent::Class;
+use crate::known::ABSENT;
+use crate::table::{ROWS, Row};
+
+/// A value that a kind takes, other than what is so without it, and one that it does not take.
+fn values(row: &Row) -> (&'static str, Wrong) {
+    use Wrong::{Error, Nothing, Odd};
+    match row.kind {
+        // The other way than it is anyway.
+        "Flag" | "MaybeFlag" | "OptionalFlag" => {
+            (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
+        }
+        "Count" | "MaybeCount" => ("3", Error("many")),
+        "OneOrMore" => ("3", Odd("3 ; a note")),
+        "Requests" | "Seconds" | "MaybeSeconds" | "MaybeNumber" | "Few" => ("33", Odd("33 ; a note")),
+        "Patience" => ("33", Odd("soon")),
+        "Bytes" => ("4096", Error("many")),
+        "Keepalive" => ("90", Error("soon")),
+        "Mode" | "ThreeDigits" | "Umask" => ("640", Error("999")),
+        "Address" | "Socket" => ("127.0.0.1:1", Error("")),
+        "Protocol" => ("http", Error("gopher")),
+        "Mounts" => ("/a=app.py", Error("app.py")),
+        "Mapping" => ("/a=/srv/a", Error("/a")),
+        "ExpiryOfType" => ("text/css=33", Error("text/css=soon")),
+        "ExpiryOfPattern" => ("\\.css$ 33", Error("( 33")),
+        "Collects" => ("X-User USER", Error("X-User")),
+        "Plugins" => ("python3", Nothing),
+        "NeedPlugins" => ("python3", Error("php")),
+        "LogFile" => ("/var/log/app.log", Error("10.0.0.1:514")),
+        "LogDate" | "Texts" => ("text", Nothing),
+        "Environ" => ("A=b", Odd("=b")),
+        "Text" | "Paths" | "LogFormat" | "Prefix" => ("text", Error("")),
+        other => panic!("{other}: say which values this kind takes"),
+    }
+}
+
+/// A value that an option does not take.
+enum Wrong {
+    /// It is read all the same, with a warning; under `strict` it is an error.
+    Odd(&'static str),
+    /// Nothing sane is left.
+    Error(&'static str),
+    /// It takes everything.
+    Nothing,
+}
+
+/// The options that act as soon as they are read have tests of their own.
+const ACT: &str = "Configuration";
+
+/// The rows that are walked, once for each of their names.
+fn walked() -> impl Iterator<Item = (&'static Row, &'static str)> {
+    let rows = ROWS.iter().filter(|row| row.heading != ACT || row.names[0] == "strict");
+    rows.flat_map(|row| row.names.iter().map(move |name| (row, *name)))
+}
+
+/// What an option made of the configuration, wherever it was said.
+fn made(loaded: Loaded) -> String {
+    let Loaded { config, warnings, .. } = loaded;
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let text = format!("{:?}", Config { directives: Vec::new(), ..config });
+    text.replace("Argv", "here").replace("Env", "here").replace("File { path: \"app.ini\", line: 2 }", "here")
+}
+
+#[test]
+fn each_option_means_the_same_wherever_it_is_said() {
+    let default = format!("{:?}", Config::default());
+    for (row, name) in walked() {
+        let (value, _) = values(row);
+        let room = Room::new(&[("app.ini", &format!("[uwsgi]\n{name} = {value}\n"))]);
+        let by_file = made(room.run("--ini app.ini"));
+        assert_ne!(by_file, default, "{name} = {value} changes nothing");
+        let argument = format!("--{name}={value}");
+        let mut source = room.source("", &[]);
+        source.argv.push(argument.clone().into());
+        assert_eq!(made(run(load(&source))), by_file, "{argument}");
+        let variable = format!("UWSGI_{}", name.to_ascii_uppercase().replace('-', "_"));
+        assert_eq!(made(run(load(&room.source("", &[(&variable, value)])))), by_file, "{variable}={value}");
+    }
+}
+
+#[test]
+fn each_wrong_value_is_told_with_its_place() {
+    for (row, name) in walked() {
+        let (_, wrong) = values(row);
+        let (value, is_odd) = match wrong {
+            Wrong::Odd(value) => (value, true),
+            Wrong::Error(value) => (value, false),
+            Wrong::Nothing => continue,
+        };
+        let (head, place) = (format!("{name}: "), "(app.ini:2)");
+        let is_told = |line: &str| line.starts_with(&head) && line.ends_with(place);
+        let plain = Room::new(&[("app.ini", &format!("[uwsgi]\n{name} = {value}\n"))]);
+        if is_odd && name != "strict" {
+            let warnings: Vec<String> = plain.run("app.ini").warnings.iter().map(ToString::to_string).collect();
+            assert!(warnings.len() == 1 && is_told(&warnings[0]), "{name} = {value}: {warnings:?}");
+        } else {
+            let error = plain.error("app.ini");
+            assert!(is_told(&error), "{name} = {value}: {error}");
+        }
+        let strict = Room::new(&[("app.ini", &format!("[uwsgi]\n{name} = {value}\nstrict = true\n"))]);
+        let error = strict.error("app.ini");
+        assert!(is_told(&error), "{name} = {value} under strict: {error}");
+    }
+}
+
+#[test]
+fn each_option_that_does_nothing_here_says_so_with_its_place() {
+    let lines: String = ABSENT.iter().map(|absent| format!("{} = 1\n", absent.name)).collect();
+    let room = Room::new(&[("app.ini", &format!("[uwsgi]\n{lines}")), ("all.ini", "")]);
+    let allowed: Vec<&str> = ABSENT.iter().map(|absent| absent.name).collect();
+    room.write("all.ini", format!("[uwsgi]\n{lines}allow-missing = {}\n", allowed.join(" ")).as_bytes());
+    let refused = room.load("app.ini").expect_err("most of them end the start");
+    let strictly = room.load("app.ini --strict").expect_err("more of them end the start");
+    let started = room.run("all.ini").warnings;
+    let has = |lines: &[String], line: &str| lines.iter().any(|told| told.starts_with(line));
+    let (refused, strictly) = (refused.lines(), strictly.lines());
+    let started: Vec<String> = started.iter().map(ToString::to_string).collect();
+    for (index, absent) in ABSENT.iter().enumerate() {
+        let name = absent.name;
+        let line = format!("{name}: {}: {}", absent.topic.class.verdict(), absent.topic.consequence);
+        let place = |file: &str| format!("{line} ({file}:{})", index + 2);
+        let refusal = |file: &str| format!("{line}; allow-missing = {name} starts without it ({file}:{})", index + 2);
+        assert!(has(&started, &place("all.ini")), "{}", place("all.ini"));
+        let (ends, ends_strictly) = match absent.topic.class {
+            Class::Exposes | Class::Never => (true, true),
+            Class::Degrades => (false, true),
+            Class::Harmless => (false, false),
+        };
+        assert_eq!(has(&refused, &refusal("app.ini")), ends, "{line}");
+        assert_eq!(has(&strictly, &refusal("app.ini")), ends_strictly, "{line}, under strict");
+    }
+}
+
+#[test]
+fn options_that_do_nothing_here_are_known_on_the_command_line_and_in_the_environment() {
+    for absent in ABSENT.iter().filter(|absent| !absent.name.contains('_')) {
+        let class = absent.topic.class;
+        let ends = matches!(class, Class::Exposes | Class::Never);
+        let variable = format!("UWSGI_{}", absent.name.to_ascii_uppercase().replace('-', "_"));
+        let room = Room::new(&[]);
+        let mut source = room.source("--processes 1", &[(&variable, "1")]);
+        assert_eq!(load(&source).is_err(), ends, "{variable}");
+        source.env.clear();
+        source.argv.push(format!("--{}=1", absent.name).into());
+        assert_eq!(load(&source).is_err(), ends, "--{}", absent.name);
+    }
+}
