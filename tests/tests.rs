@@ -17,6 +17,7 @@ mod examples;
 mod fastcgi;
 mod file_wrapper;
 mod gateways;
+mod headers;
 mod hello;
 mod http;
 mod inherit;

@@ -103,6 +103,8 @@ pub struct Address;
 pub struct Socket;
 /// The name of a protocol.
 pub struct Protocol;
+/// `NAME: VALUE`, each time one more.
+pub struct Fields;
 /// `NAME=VALUE` for the environment; a bare `NAME` is removed from it.
 pub struct Environ;
 /// The largest `buffer-size`, in bytes: beyond it lies a typing error.
@@ -507,6 +509,29 @@ impl Kind for Protocol {
     }
 }
 
+impl Kind for Fields {
+    type Field = Vec<(String, String)>;
+    const HINT: &'static str = "NAME: VALUE";
+    const TAKES: Option<&'static str> = Some("a name, a colon and a value");
+
+    /// What could end a line would be a hole in every response (RFC 9110 5.1, 5.5).
+    fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
+        let text = some(said.value)?;
+        let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        let framing = |name: &str| ["content-length", "transfer-encoding"].contains(&&*name.to_ascii_lowercase());
+        match text.split_once(':').map(|(name, value)| (name, value.trim())) {
+            Some((name, _)) if framing(name) => Err(format!("{name} is not the same for all responses")),
+            Some((name, value))
+                if !name.is_empty() && name.bytes().all(is_token) && !value.contains(char::is_control) =>
+            {
+                field.push((name.to_owned(), value.to_owned()));
+                Ok(None)
+            }
+            _ => Err(format!("{text:?} is not NAME: VALUE, such as X-Frame-Options: DENY")),
+        }
+    }
+}
+
 /// Those that `protocol` knows, in words.
 const PROTOCOLS: &str = "uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi or scgi-nph";
 
@@ -631,6 +656,16 @@ pub(crate) mod tests {
         assert_eq!(error("raw"), format!("raw is not built yet: {built}"));
         assert_eq!(error("HTTP"), format!("\"HTTP\" is no protocol: {built}"));
         assert_eq!(error(""), "no value");
+    }
+
+    #[test]
+    fn fields_are_names_and_values() {
+        let field = |text| read::<Fields>(Some(text));
+        assert_eq!(field("X-A: b: c"), (vec![("X-A".into(), "b: c".into())], Ok(None)));
+        assert_eq!(field("Connection:close").0, [("Connection".into(), "close".into())]);
+        for bad in ["", "X-A", ": b", "Content-length: 1", "X A: b", "X-A : b", "X-A: b\r\nC: d"] {
+            assert!(field(bad).1.is_err(), "{bad:?}");
+        }
     }
 
     #[test]

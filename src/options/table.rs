@@ -8,8 +8,8 @@ use std::sync::LazyLock;
 
 use crate::directive::{Directive, Origin};
 use crate::kind::{
-    Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
-    OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
+    Address, Arg, Bytes, Count, Environ, Few, Fields, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode,
+    Mounts, OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
@@ -275,6 +275,14 @@ options! {
         ["no-defer-accept"] => no_defer_accept: Flag = true;
         /// believe X-Forwarded-Proto from there too; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
+        /// add this field to all responses
+        ["add-header"] => add_header: Fields;
+        /// leave this field out of all responses
+        ["rem-header", "del-header"] => rem_header: Texts as "NAME";
+        /// always on: a response without a length is sent in chunks
+        ["http-auto-chunked"] => http_auto_chunked: Flag = true;
+        /// always on: wsgi.input reads bodies that come in chunks
+        ["http-chunked-input", "http-raw-body"] => http_chunked_input: Flag = true;
         /// HTTP sockets but those of http: a load balancer says who the client is
         ["enable-proxy-protocol"] => enable_proxy_protocol: Flag;
         /// the same for http

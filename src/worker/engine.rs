@@ -31,6 +31,7 @@ use ruwsgi_wire::{Exchange, Limits, Vars};
 use crate::app::{App, Language};
 use crate::collect::Collect;
 use crate::connection::Connection;
+use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
 use crate::static_files::StaticFiles;
@@ -97,6 +98,8 @@ pub(crate) struct Rules {
     pub inherits: bool,
     /// What becomes a variable of the request: `None`: nothing.
     pub collect: Option<Collect>,
+    /// `None`: responses stay as they are.
+    pub headers: Option<Headers>,
     pub trust: Trust,
     pub limits: Limits,
     pub host: String,
@@ -245,6 +248,7 @@ fn rules(config: &Config) -> Rules {
         tells_write_errors: !config.sockets.ignore_write_errors || !config.sockets.ignore_sigpipe,
         inherits: !config.process.close_on_exec,
         collect: Collect::of(config),
+        headers: Headers::of(config),
         trust,
         limits: Limits {
             head_bytes: config.sockets.buffer_size,

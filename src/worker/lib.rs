@@ -12,6 +12,7 @@ mod collect;
 mod connection;
 mod engine;
 mod file_part;
+mod headers;
 pub mod input;
 mod log;
 mod now;

@@ -13,6 +13,7 @@ use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
 use crate::collect::Collect;
 use crate::file_part::FilePart;
+use crate::headers::Headers;
 use crate::watch::Watch;
 
 /// So many bytes of a response may wait for a slow reader before the application waits too.
@@ -114,6 +115,7 @@ pub struct Response<'r> {
     logvars: Logvars,
     /// Which fields are kept for the log, and what was kept.
     collect: Option<&'r Collect>,
+    headers: Option<&'r Headers>,
     collected: Logvars,
     pub(crate) sent: Sent,
 }
@@ -146,6 +148,7 @@ impl<'r> Response<'r> {
             watch: None,
             logvars: Vec::new(),
             collect: None,
+            headers: None,
             collected: Vec::new(),
             sent: Sent::default(),
         }
@@ -157,6 +160,10 @@ impl<'r> Response<'r> {
 
     pub(crate) fn set_collect(&mut self, collect: Option<&'r Collect>) {
         self.collect = collect;
+    }
+
+    pub(crate) fn set_headers(&mut self, headers: Option<&'r Headers>) {
+        self.headers = headers;
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
@@ -221,7 +228,9 @@ impl<'r> Response<'r> {
 
     /// Adds a field to the head. After an error, begin again.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadResponse> {
-        if self.collect.is_some_and(|collect| collect.keep(name, value, &mut self.collected)) {
+        if self.collect.is_some_and(|collect| collect.keep(name, value, &mut self.collected))
+            || self.headers.is_some_and(|headers| headers.removes(name))
+        {
             return Ok(());
         }
         self.exchange.field(name, value, self.out)?;
@@ -417,6 +426,9 @@ impl<'r> Response<'r> {
 
     fn commit(&mut self) {
         if self.stage == Stage::Open {
+            if let Some(headers) = self.headers {
+                self.sent.fields += headers.add(self.exchange, self.out);
+            }
             self.exchange.end_head(self.length, self.date, self.close, self.out);
             // The head itself: uWSGI counts so, too.
             let framing = self.exchange.records().map_or(0, |_| Records::HEADER);

@@ -49,6 +49,7 @@ impl Engine<'_> {
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
         response.set_collect(self.rules.collect.as_ref());
+        response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {

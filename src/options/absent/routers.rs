@@ -56,8 +56,6 @@ pub const TOPICS: &[Topic] = &[
     degrades("socket-timeout counts", "http-headers-timeout= http-connect-timeout="),
     degrades("buffer-size counts", "http-buffer-size="),
     harmless("100 Continue is always sent where it is waited for", "http-manage-expect?"),
-    harmless("responses without a length are always chunked", "http-auto-chunked"),
-    harmless("chunked requests are always read", "http-raw-body http-chunked-input"),
     harmless(
         "the workers serve HTTP themselves",
         "\
