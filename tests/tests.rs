@@ -31,6 +31,7 @@ mod pythons;
 mod reload;
 mod scgi;
 mod sdks;
+mod sockets;
 mod static_files;
 mod stop;
 mod supervision;

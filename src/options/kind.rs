@@ -4,7 +4,7 @@
 use bstr::BStr;
 
 use crate::directive::Origin;
-use crate::table::{Listener, Mount};
+use crate::table::{Listener, Mapped, Mount};
 
 /// What a kind gets to read.
 pub struct Said<'a> {
@@ -105,6 +105,8 @@ pub struct Socket;
 pub struct Protocol;
 /// `NAME: VALUE`, each time one more.
 pub struct Fields;
+/// `SOCKET:WORKER,WORKER`, each time one more.
+pub struct Mappings;
 /// `NAME=VALUE` for the environment; a bare `NAME` is removed from it.
 pub struct Environ;
 /// The largest `buffer-size`, in bytes: beyond it lies a typing error.
@@ -509,6 +511,22 @@ impl Kind for Protocol {
     }
 }
 
+impl Kind for Mappings {
+    type Field = Vec<Mapped>;
+    const HINT: &'static str = "NUM:WORKERS";
+    const TAKES: Option<&'static str> = Some("the number of a socket, a colon and numbers of workers, such as 0:1,2");
+
+    fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
+        let text = some(said.value)?;
+        let mapped = text.split_once(':').and_then(|(socket, workers)| {
+            let workers = workers.split(',').map(|worker| worker.trim().parse().ok().filter(|worker| *worker > 0));
+            Some(Mapped { socket: socket.trim().parse().ok()?, workers: workers.collect::<Option<_>>()? })
+        });
+        field.push(mapped.ok_or_else(|| format!("{text:?} is not SOCKET:WORKERS, such as 0:1,2"))?);
+        Ok(None)
+    }
+}
+
 impl Kind for Fields {
     type Field = Vec<(String, String)>;
     const HINT: &'static str = "NAME: VALUE";
@@ -656,6 +674,14 @@ pub(crate) mod tests {
         assert_eq!(error("raw"), format!("raw is not built yet: {built}"));
         assert_eq!(error("HTTP"), format!("\"HTTP\" is no protocol: {built}"));
         assert_eq!(error(""), "no value");
+    }
+
+    #[test]
+    fn sockets_are_mapped_to_workers() {
+        assert_eq!(read::<Mappings>(Some("1:2, 3")).0, [Mapped { socket: 1, workers: vec![2, 3] }]);
+        for bad in ["", "1", "1:", ":1", "a:1", "0:0", "0:1,,2"] {
+            assert!(read::<Mappings>(Some(bad)).1.is_err(), "{bad:?}");
+        }
     }
 
     #[test]

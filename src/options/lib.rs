@@ -93,6 +93,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles, StaticMap,
-    Workers,
+    Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets, StaticFiles,
+    StaticMap, Workers,
 };

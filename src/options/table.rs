@@ -8,8 +8,9 @@ use std::sync::LazyLock;
 
 use crate::directive::{Directive, Origin};
 use crate::kind::{
-    Address, Arg, Bytes, Count, Environ, Few, Fields, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode,
-    Mounts, OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
+    Address, Arg, Bytes, Count, Environ, Few, Fields, Flag, Keepalive, Kind, Mappings, MaybeCount, MaybeFlag,
+    MaybeSeconds, Mode, Mounts, OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket,
+    Text, Texts, Umask,
 };
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
@@ -29,6 +30,15 @@ pub struct Listener {
     pub(crate) by_default: bool,
     /// Where it was said.
     pub origin: Origin,
+}
+
+/// A socket and the workers that serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Which listener, counted from 0.
+    pub socket: usize,
+    /// Which workers, counted from 1.
+    pub workers: Vec<u32>,
 }
 
 /// A part of the address space that is served from the file system.
@@ -245,6 +255,26 @@ options! {
         ["protocol", "socket-protocol"] => protocol: Protocol = "uwsgi";
         /// serve HTTP there: host:port, /path or @name
         ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;
+        /// bind this before the privileges are dropped, for listeners at =0, =1 ...
+        ["shared-socket", "undeferred-shared-socket"] => shared_socket: Texts as "ADDRESS";
+        /// only these workers serve this socket, counted from 0
+        ["map-socket"] => map_socket: Mappings;
+        /// standard input is no socket to listen on, even if it is one
+        ["skip-zero"] => skip_zero: Flag;
+        /// others may listen at the same addresses (SO_REUSEPORT)
+        ["reuse-port"] => reuse_port: Flag;
+        /// bind addresses that are not there yet
+        ["freebind"] => freebind: Flag;
+        /// let so many clients send data with their first packet
+        ["tcp-fast-open", "tcp-fastopen"] => tcp_fast_open: Requests as "NUM";
+        /// ask silent peers whether they are still there
+        ["so-keepalive"] => so_keepalive: Flag;
+        /// the room of a connection for what is sent
+        ["socket-sndbuf"] => socket_sndbuf: Requests as "BYTES";
+        /// the room of a connection for what is received
+        ["socket-rcvbuf"] => socket_rcvbuf: Requests as "BYTES";
+        /// always on: small packets are not held back
+        ["tcp-nodelay"] => tcp_nodelay: Flag = true;
         /// how many connections may wait to be accepted [1024]
         ["listen"], 'l' => listen: MaybeCount;
         /// the permissions of unix sockets, such as 660

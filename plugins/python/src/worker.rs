@@ -61,6 +61,12 @@ fn end_python(py: Python<'_>) {
     }
 }
 
+/// Whether this worker serves a socket: `map-socket` may leave it to others.
+fn serves(sockets: &Sockets, slot: u32, number: usize) -> bool {
+    let mut mapped = sockets.map_socket.iter().filter(|mapped| mapped.socket == number).peekable();
+    mapped.peek().is_none() || mapped.any(|mapped| mapped.workers.contains(&slot))
+}
+
 /// Whether a load balancer says who the clients are. As in uWSGI, `http` has an option of its own, and only HTTP relies
 /// on a header; other protocols take one that is there.
 fn proxied(sockets: &Sockets, said: &Said) -> Proxied {
@@ -90,7 +96,10 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         }
     }
     autoreload::watch(&config, slot, &channel, files);
-    let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
+    let listeners = config.listeners().iter().zip(listeners).enumerate().filter_map(|(number, (said, fd))| {
+        if !serves(&config.sockets, slot, number) {
+            return None;
+        }
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());

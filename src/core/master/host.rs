@@ -15,7 +15,7 @@ use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::{clock, memory, process};
 
 use super::order::Settings;
-use crate::listeners::Bound;
+use crate::listeners::{Bound, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
 use crate::{python, why};
@@ -169,6 +169,7 @@ fn processes(config: &Config) -> u32 {
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
+    env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name.as_str());
         env.extend(value.as_ref().map(|value| (name.into(), value.into())));
