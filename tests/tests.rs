@@ -16,6 +16,7 @@ mod docs;
 mod examples;
 mod fastcgi;
 mod file_wrapper;
+mod front_ends;
 mod gateways;
 mod headers;
 mod hello;
