@@ -252,16 +252,17 @@ fn no_arguments_show_three_examples() {
 }
 
 #[test]
-fn formats_that_are_not_built_yet() {
-    for name in ["app.yaml", "app.xml", "app.json"] {
+fn an_empty_file_starts_nothing() {
+    for name in ["app.ini", "app.yaml", "app.xml", "app.json"] {
         let site = Site::empty();
         site.write(name, "");
-        site.run_with([name]).failed(1, &[name]);
+        let ended = site.run_with([name]);
+        assert!(ended.code == 1 && ended.log.contains(name), "{}", ended.log);
     }
 }
 
 #[test]
-fn logic_that_is_not_built_yet() {
+fn logic_without_its_end() {
     fails(&Site::app("hello.py").ini("if-env = HOME"), 1, &["if-env", "uwsgi.ini:4"]);
 }
 

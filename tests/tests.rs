@@ -14,6 +14,7 @@ mod curl;
 mod daemonize;
 mod docs;
 mod examples;
+mod fairness;
 mod fastcgi;
 mod file_wrapper;
 mod front_ends;

@@ -1,8 +1,10 @@
 //! What the master's side (the binary) and the worker's side (the extension module) say to each other: messages,
-//! the scoreboard, and the name of the build that both must share. Nothing else crosses.
+//! the scoreboard, the way of a connection from one worker to another, and the name of the build that both must share.
+//! Nothing else crosses.
 
 #![forbid(unsafe_code)]
 
+pub mod handover;
 pub mod message;
 pub mod scoreboard;
 

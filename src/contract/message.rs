@@ -21,7 +21,7 @@ pub trait Message: Sized {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToZygote {
     /// The first message. Descriptors, in this order: the sink of the log, the configuration (a sealed file of encoded
-    /// directives), the scoreboard, the locks, then the listeners in the order of `Config::listeners()`.
+    /// directives), the scoreboard, the locks, the three of `Handover::files()`, then the listeners in the order of `Config::listeners()`.
     Hello {
         /// The master's pid, for the check after `die_with_parent`.
         master: i32,
@@ -73,6 +73,8 @@ pub enum ToWorker {
         mercy_ms: u32,
         /// Nobody will accept after this worker: take what waits in the listen queues first.
         last: bool,
+        /// Others go on with the same sockets: connections that are kept can be handed over.
+        heirs: bool,
     },
 }
 
@@ -168,8 +170,8 @@ impl Message for FromZygote {
 
 impl Message for ToWorker {
     fn encode(&self) -> Vec<u8> {
-        let Self::Drain { mercy_ms, last } = *self;
-        Out::new(b'D').u32(mercy_ms).u8(u8::from(last)).done()
+        let Self::Drain { mercy_ms, last, heirs } = *self;
+        Out::new(b'D').u32(mercy_ms).u8(u8::from(last)).u8(u8::from(heirs)).done()
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -177,7 +179,7 @@ impl Message for ToWorker {
         if tag != b'D' {
             return None;
         }
-        let message = Self::Drain { mercy_ms: rest.u32()?, last: rest.u8()? != 0 };
+        let message = Self::Drain { mercy_ms: rest.u32()?, last: rest.u8()? != 0, heirs: rest.u8()? != 0 };
         rest.end(message)
     }
 }
@@ -312,7 +314,7 @@ mod tests {
             FromZygote::Ready { load_ms: 5, python: "CPython".into() },
             FromZygote::Failed { code: 22, reason: String::new() },
         ]);
-        there_and_back(&[ToWorker::Drain { mercy_ms: 60_000, last: true }]);
+        there_and_back(&[ToWorker::Drain { mercy_ms: 60_000, last: true, heirs: true }]);
         there_and_back(&[
             FromWorker::Born { pid: 7 },
             FromWorker::Up,

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use ruwsgi_sys::memory::SharedWords;
 
-const MAGIC: u64 = 0x7275_7773_6769_0002;
+const MAGIC: u64 = 0x7275_7773_6769_0003;
 /// Words before the first seat: magic, seats, cores, total requests, measured, past requests; one cache line.
 const HEADER: usize = 8;
 /// Words of a seat before its cores: a cache line that every request writes, one that few write, and the applications.
@@ -52,6 +52,8 @@ mod word {
     pub(super) const SPAWNED: usize = 11;
     pub(super) const RESPAWNS: usize = 12;
     pub(super) const BEFORE: usize = 13;
+    pub(super) const IDLE: usize = 14;
+    pub(super) const WAITING: usize = 15;
     pub(super) const APPS: usize = 16;
 }
 
@@ -184,6 +186,25 @@ impl Scoreboard {
         self.area.words()[head::MEASURED].store(1, Relaxed);
     }
 
+    /// A core of some worker has nothing to do, and will take what comes.
+    #[must_use]
+    pub fn has_idle(&self) -> bool {
+        (0..self.seats).any(|seat| self.seat(seat).words[word::IDLE].load(Relaxed) != 0)
+    }
+
+    /// How many requests are ready and wait for a core, in all workers of this generation.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        (0..self.seats).fold(0, |sum: usize, seat| sum.saturating_add(self.seat(seat).waiting()))
+    }
+
+    /// How many workers accept connections.
+    #[must_use]
+    pub fn up(&self) -> usize {
+        let up = |seat: &usize| self.seat(*seat).words[word::STATUS].load(Relaxed) == Status::Up as u64;
+        (0..self.seats).filter(up).count()
+    }
+
     /// Who serves a slot: the one that is furthest, and of two the one that came later.
     #[must_use]
     pub fn occupant(&self, slot: u32) -> Option<(Seat<'_>, Occupant)> {
@@ -219,6 +240,29 @@ impl<'s> Seat<'s> {
     /// Says how far the worker is: the worker itself, and the master when it is gone.
     pub fn set_status(&self, status: Status) {
         self.words[word::STATUS].store(status as u64, Relaxed);
+    }
+
+    /// The worker is gone, whatever it was doing (the master).
+    pub fn vacate(&self) {
+        self.set_idle(false);
+        self.set_waiting(0);
+        self.set_status(Status::Gone);
+    }
+
+    /// Says whether a core of the worker has nothing to do.
+    pub fn set_idle(&self, idle: bool) {
+        self.words[word::IDLE].store(idle.into(), Relaxed);
+    }
+
+    /// Says how many requests are ready in the worker and wait for a core.
+    pub fn set_waiting(&self, count: usize) {
+        self.words[word::WAITING].store(count as u64, Relaxed);
+    }
+
+    /// How many requests are ready in the worker and wait for a core.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.words[word::WAITING].load(Relaxed) as usize
     }
 
     /// Says which process the worker is.
@@ -350,6 +394,12 @@ impl CoreSeat<'_> {
         self.words[0].store((epoch | 1).wrapping_add(1), Release);
     }
 
+    /// Odd while a request is inside the application, and another number for each.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.words[0].load(Relaxed)
+    }
+
     /// Says what the request is, before [`enter`](Self::enter): only where somebody asks (a deadline, statistics).
     /// `parts` are put together, and cut at [`TEXT_BYTES`].
     pub fn describe(&self, since_ms: u64, deadline_ms: u64, parts: &[&[u8]]) {
@@ -399,6 +449,20 @@ impl CoreSeat<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_worker_that_died_is_neither_idle_nor_has_it_work() {
+        let board = Scoreboard::create(2, 1).unwrap();
+        board.seat(1).assign(1, 0, 0);
+        assert_eq!((board.has_idle(), board.waiting(), board.up()), (false, 0, 0));
+        board.seat(1).set_status(Status::Up);
+        board.seat(1).set_idle(true);
+        board.seat(1).set_waiting(3);
+        board.seat(0).set_waiting(2);
+        assert_eq!((board.has_idle(), board.waiting(), board.up()), (true, 5, 1));
+        board.seat(1).vacate();
+        assert_eq!((board.has_idle(), board.waiting(), board.up()), (false, 2, 0));
+    }
 
     #[test]
     fn a_seat_tells_what_its_cores_do() {

@@ -155,12 +155,12 @@ impl<'a> Gather<'a> {
             return;
         }
         if self.inside {
-            return self.record(directive);
+            return self.record(&directive);
         }
         if act(&directive.name) == Some(Act::End) && self.logic.take().is_none() {
             self.complain(Problem::warning("there is nothing to end").about(&directive));
         }
-        let Some((logic, _)) = self.logic.clone() else { return self.record(directive) };
+        let Some((logic, _)) = self.logic.clone() else { return self.record(&directive) };
         let find = |name: &BStr| self.value(name).map(ToOwned::to_owned);
         let scene = Scene { source: self.source, here: self.here, first: &find, plugins: &self.plugins };
         match logic.times(&scene) {
@@ -186,7 +186,7 @@ impl<'a> Gather<'a> {
         self.inside = true;
         match times {
             Times::Plain(false) => {}
-            Times::Plain(true) => self.record(directive.clone()),
+            Times::Plain(true) => self.record(directive),
             Times::Each(items) => items.iter().for_each(|item| self.record_with(directive, item)),
             Times::Count(most) => {
                 for number in 1..=most {
@@ -207,16 +207,16 @@ impl<'a> Gather<'a> {
 
     fn record_with(&mut self, directive: &Directive, item: &[u8]) {
         let value = directive.value.as_ref().map(|value| value.replace(b"%(_)", item).into());
-        self.record(Directive { value, ..directive.clone() });
+        self.record(&Directive { value, ..directive.clone() });
     }
 
-    fn record(&mut self, directive: Directive) {
+    fn record(&mut self, directive: &Directive) {
         if self.is_over() {
             return;
         }
         if self.records.len() >= MOST_RECORDS {
             self.astray = true;
-            return self.complain(Problem::error(format!("more than {MOST_RECORDS} lines: a loop?")).about(&directive));
+            return self.complain(Problem::error(format!("more than {MOST_RECORDS} lines: a loop?")).about(directive));
         }
         let acts = act(&directive.name);
         let index = self.records.len();
@@ -231,7 +231,7 @@ impl<'a> Gather<'a> {
             unsure: false,
         });
         if declared {
-            return self.stand_for(&directive, None);
+            return self.stand_for(directive, None);
         }
         if directive.name.starts_with("plugin") || directive.name.starts_with("need-plugin") {
             let names = directive.value.as_ref().map(|value| value.to_str_lossy().into_owned()).unwrap_or_default();
@@ -239,7 +239,7 @@ impl<'a> Gather<'a> {
                 .extend(plugin::plugin_names(&names).filter(|name| plugin::is_built_in(name)).map(str::to_owned));
         }
         if let Some(act) = acts {
-            self.act(act, &directive);
+            self.act(act, directive);
         }
     }
 

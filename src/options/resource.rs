@@ -58,7 +58,7 @@ fn scheme(name: &BStr) -> Option<(Scheme, &BStr)> {
 }
 
 /// A file that has this name, if a file is what it names.
-pub fn path<'a>(name: &'a BStr) -> Option<&'a Path> {
+pub fn path(name: &BStr) -> Option<&Path> {
     let path = match scheme(name) {
         None if name == STDIN => return None,
         None => name,

@@ -293,6 +293,12 @@ options! {
         ["http-keepalive"] => http_keepalive: Keepalive;
         /// refuse request bodies above NUM bytes [0: none]
         ["limit-post"] => limit_post: Requests as "BYTES";
+        /// so many requests may wait for the application, then 503 [1024; 0: any number]
+        ["request-queue"] => request_queue: Requests = 1024;
+        /// how long a request may wait for the application, then 503 [60; 0: no limit]
+        ["request-queue-timeout"] => request_queue_timeout: Seconds = 60;
+        /// how much of a response may wait for a slow client in memory [1048576]
+        ["response-buffer"] => response_buffer: Bytes = 1024 * 1024;
         /// receive whole bodies first, large ones into a file [0: no]
         ["post-buffering"] => post_buffering: Requests as "BYTES";
         /// remove the unix sockets and the pidfile at the end (on)

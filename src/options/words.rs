@@ -156,6 +156,8 @@ const WAIT: &[&str] = &[
     "command-mode",
     "pcre-jit",
     "build-plugin",
+    "ini-paste",
+    "ini-paste-logged",
     "cflags",
     "dot-h",
     "config-py",

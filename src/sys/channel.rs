@@ -5,7 +5,7 @@ use std::io::{self, IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::sys::socket::{
-    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recvmsg,
+    AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials, recv, recvmsg,
     sendmsg, setsockopt, socketpair, sockopt,
 };
 
@@ -74,7 +74,13 @@ impl Channel {
 
     /// Sends one message; never blocks: a full channel is `WouldBlock`.
     pub fn send(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-        if bytes.is_empty() || bytes.len() > MESSAGE_BYTES || fds.len() > MESSAGE_FDS {
+        self.send_parts(&[IoSlice::new(bytes)], fds)
+    }
+
+    /// The same, with a message that is in several places.
+    pub fn send_parts(&self, parts: &[IoSlice<'_>], fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        if length == 0 || length > MESSAGE_BYTES || fds.len() > MESSAGE_FDS {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a message of this size can't be sent"));
         }
         let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
@@ -82,11 +88,52 @@ impl Channel {
         let control = if raw.is_empty() { &[][..] } else { &control[..] };
         let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
         loop {
-            match sendmsg::<()>(self.0.as_raw_fd(), &[IoSlice::new(bytes)], control, flags, None) {
+            match sendmsg::<()>(self.0.as_raw_fd(), parts, control, flags, None) {
                 Err(nix::errno::Errno::EINTR) => {}
                 other => return Ok(other.map(drop)?),
             }
         }
+    }
+
+    /// Receives one message into memory that is used again and again, of at least [`MESSAGE_BYTES`]; never blocks. How
+    /// long it is, and its first two descriptors. `None`: nothing there.
+    pub fn receive_into(&self, room: &mut [u8]) -> io::Result<Option<(usize, [Option<OwnedFd>; 2])>> {
+        let mut control = nix::cmsg_space!([RawFd; 2]);
+        let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
+        let mut parts = [IoSliceMut::new(room)];
+        let received = loop {
+            match recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), flags) {
+                Err(nix::errno::Errno::EINTR) => {}
+                Err(nix::errno::Errno::EAGAIN) => return Ok(None),
+                Err(error) => return Err(error.into()),
+                Ok(received) => break received,
+            }
+        };
+        let mut fds = [None, None];
+        for message in received.cmsgs()? {
+            if let ControlMessageOwned::ScmRights(raw) = message {
+                // SAFETY: the kernel has just made these descriptors for this process; nobody else owns them.
+                let mut owned = raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+                fds = [owned.next(), owned.next()];
+            }
+        }
+        Ok(Some((received.bytes, fds)))
+    }
+
+    /// Copies the start of the next message and leaves it where it is. `None`: nothing there.
+    pub fn peek(&self, start: &mut [u8]) -> io::Result<Option<usize>> {
+        // Without room for them, its descriptors stay where they are.
+        match recv(self.0.as_raw_fd(), start, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT) {
+            Ok(length) => Ok(Some(length)),
+            Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Asks for room for so many bytes of messages under way; the kernel has a limit of its own.
+    pub fn enlarge(&self, bytes: usize) {
+        // Less room is no error: what does not fit is tried again.
+        let _ = setsockopt(&self.0, sockopt::SndBuf, &bytes);
     }
 
     /// Receives one message; with `wait`, blocks for it.
@@ -159,6 +206,22 @@ mod tests {
         assert!(matches!(b.receive(false).unwrap(), Received::Nothing));
         drop(a);
         assert!(matches!(b.receive(true).unwrap(), Received::Closed));
+    }
+
+    #[test]
+    fn a_message_can_be_looked_at_before_it_is_taken() {
+        let (a, b) = Channel::pair().unwrap();
+        let (read, _write) = nix::unistd::pipe().unwrap();
+        let (mut start, mut room) = ([0; 3], vec![0; MESSAGE_BYTES]);
+        assert_eq!(b.peek(&mut start).unwrap(), None);
+        assert!(b.receive_into(&mut room).unwrap().is_none());
+        a.send_parts(&[IoSlice::new(b"he"), IoSlice::new(b"llo")], &[read.as_fd()]).unwrap();
+        for _ in 0..2 {
+            assert_eq!(b.peek(&mut start).unwrap(), Some(3));
+            assert_eq!(&start, b"hel");
+        }
+        let (length, [first, second]) = b.receive_into(&mut room).unwrap().unwrap();
+        assert_eq!((&room[..length], first.is_some(), second.is_some()), (&b"hello"[..], true, false));
     }
 
     #[test]

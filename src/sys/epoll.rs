@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll as Raw, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 /// How many events one [`Epoll::wait`] takes at most.
@@ -13,8 +14,10 @@ pub const BATCH: usize = 64;
 pub enum Interest {
     /// A connection: edges of readable, writable and closed, added once and never re-armed.
     Connection,
-    /// A listener that several processes share: level, and only one of them is woken.
-    Listener,
+    /// A listener, or an end of messages, that several processes share: level, and only one of them is woken.
+    Shared,
+    /// An event of this process that nobody takes back: one edge each time that it is raised.
+    Edge,
     /// Anything else: level, readable.
     Level,
 }
@@ -61,7 +64,8 @@ impl Epoll {
             Interest::Connection => {
                 EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLET
             }
-            Interest::Listener => EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE,
+            Interest::Shared => EpollFlags::EPOLLIN | EpollFlags::EPOLLEXCLUSIVE,
+            Interest::Edge => EpollFlags::EPOLLIN | EpollFlags::EPOLLET,
             Interest::Level => EpollFlags::EPOLLIN,
         };
         Ok(self.0.add(fd, EpollEvent::new(flags, token))?)
@@ -92,6 +96,17 @@ impl Epoll {
             });
         }
         Ok(count)
+    }
+
+    /// Blocks until a [`wait`](Self::wait) would find something, or `bell` is readable, at most `timeout_ms`; takes
+    /// nothing. Who waits here does not count among those of which a [`Interest::Shared`] descriptor wakes one: a
+    /// blocking `wait` does. An event that somebody else takes at once may go unseen.
+    pub fn watch(&self, bell: BorrowedFd<'_>, timeout_ms: u16) -> io::Result<()> {
+        let mut polled = [self.as_fd(), bell].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        match poll(&mut polled, PollTimeout::from(timeout_ms)) {
+            Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

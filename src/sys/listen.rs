@@ -113,6 +113,11 @@ pub fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     Ok(nix::sys::socket::listen(&fd, backlog)?)
 }
 
+/// What tells a socket from all others of this machine, whichever process has it: the number of its inode.
+pub fn identity(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    Ok(nix::sys::stat::fstat(fd)?.st_ino)
+}
+
 /// Where a TCP socket is bound: with a port that the kernel chose, that one.
 pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     let storage: SockaddrStorage = getsockname(fd.as_raw_fd())?;

@@ -48,6 +48,15 @@ impl Signals {
     }
 }
 
+/// Lets no signal interrupt this thread: they are for those that run the application.
+pub fn block_in_this_thread() -> io::Result<()> {
+    let mut all = SigSet::all();
+    for fault in FAULTS {
+        all.remove(fault);
+    }
+    Ok(all.thread_block()?)
+}
+
 impl AsRawFd for Signals {
     fn as_raw_fd(&self) -> RawFd {
         self.0.as_raw_fd()

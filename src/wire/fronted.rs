@@ -117,6 +117,9 @@ impl Answer {
         out.extend_from_slice(b"\r\n");
         http::push_field(b"Content-Type", b"text/plain", out);
         http::push_length(status.len() as u64 + 1, out);
+        if let Some(seconds) = refusal.retry_after() {
+            http::push_field(b"Retry-After", seconds.as_bytes(), out);
+        }
         out.extend_from_slice(b"\r\n");
         if !asked.head {
             out.extend_from_slice(status.as_bytes());

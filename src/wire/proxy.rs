@@ -87,7 +87,7 @@ impl Exchange for Proxy {
 
     /// Nobody else has read the header.
     fn is_portable(&self) -> bool {
-        false
+        self.stage == Stage::Header
     }
 
     fn modifiers(&self) -> (u8, u8) {

@@ -33,6 +33,10 @@ pub enum Refusal {
     TransferCoding,
     /// 503: no room for the request now.
     Busy,
+    /// 503: more requests than are allowed wait for the application already.
+    Crowded,
+    /// 503: the request has waited for the application for too long.
+    Stale,
     /// 505: an HTTP version that is not 1.x.
     Version,
 }
@@ -50,9 +54,15 @@ impl Refusal {
             Self::HeadTooLarge | Self::TooManyFields => "431 Request Header Fields Too Large",
             Self::Failed => "500 Internal Server Error",
             Self::Method | Self::TransferCoding | Self::Modifier(_) | Self::Role(_) => "501 Not Implemented",
-            Self::Busy => "503 Service Unavailable",
+            Self::Busy | Self::Crowded | Self::Stale => "503 Service Unavailable",
             Self::Version => "505 HTTP Version Not Supported",
         }
+    }
+
+    /// After so many seconds the client may try again: the value of a `Retry-After` field (RFC 9110 10.2.3).
+    #[must_use]
+    pub fn retry_after(self) -> Option<&'static str> {
+        matches!(self, Self::Busy | Self::Crowded | Self::Stale).then_some("1")
     }
 
     /// What was wrong, for the log.
@@ -73,6 +83,8 @@ impl Refusal {
             Self::Method => "a method for proxies only",
             Self::TransferCoding => "an unknown transfer coding",
             Self::Busy => "no room for the request",
+            Self::Crowded => "more requests wait than request-queue allows",
+            Self::Stale => "the request has waited longer than request-queue-timeout",
             Self::Version => "not HTTP/1.0 or HTTP/1.1",
         }
     }

@@ -10,19 +10,19 @@ use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
 use ruwsgi_sys::{clock, exec, stream};
-use ruwsgi_wire::proxy::Proxied;
-use ruwsgi_wire::{Head, Next, Refusal, Vars};
+use ruwsgi_wire::proxy::{self, Proxied};
+use ruwsgi_wire::{Exchange, Head, Next, Refusal, Vars};
 
 use crate::app::App;
 use crate::connection::{Connection, Flushed, State, Then};
-use crate::engine::{Core, Engine};
+use crate::driver::Driver;
+use crate::engine::{Core, Engine, Listener};
+use crate::handover::Queued;
 use crate::input::Input;
 use crate::receive::Begun;
 
 /// How much one read takes at most, in bytes.
 pub(crate) const READ_BYTES: usize = 16 * 1024;
-/// A pooled buffer keeps at most this.
-const POOLED_BYTES: usize = 64 * 1024;
 /// How many pipelined requests one event serves before others get their turn.
 const PIPELINED: u32 = 16;
 /// How long a connection that was told the end may stay before it is closed.
@@ -38,6 +38,10 @@ pub(crate) enum Fate {
     Wait,
     /// It has more to do, after others.
     Later,
+    /// Its request is ready, and who drives it runs no application.
+    Ready,
+    /// Go on with another worker, or wait.
+    Leave,
     Close,
 }
 
@@ -52,21 +56,18 @@ pub(crate) enum Progress {
 
 impl Engine<'_> {
     /// Takes one connection from a listener, and reads from it at once: mostly its first request is here already.
-    pub(crate) fn accept<A: App>(&self, core: &mut Core<'_, A>, door: usize) {
-        self.accept_one(core, door);
+    /// `false`: nobody waits there.
+    pub(crate) fn accept_one(&self, driver: &mut impl Driver, door: usize) -> bool {
+        self.admit(driver, false, |_| self.open_door(door))
     }
 
-    /// As [`accept`](Self::accept); `false`: nobody waits there.
-    pub(crate) fn accept_one<A: App>(&self, core: &mut Core<'_, A>, door: usize) -> bool {
-        let Some(listener) = self.listeners.get(door) else { return false };
-        let (fd, peer) = match stream::accept(listener.fd.as_fd()) {
-            Ok(Some(accepted)) => accepted,
-            Ok(None) => return false,
-            Err(error) => {
-                self.rest_doors(&error);
-                return false;
-            }
-        };
+    /// Takes one connection from a listener.
+    pub(crate) fn open_door(&self, door: usize) -> Option<Connection> {
+        let listener = self.listeners.get(door)?;
+        let (fd, peer) = stream::accept(listener.fd.as_fd()).unwrap_or_else(|error| {
+            self.rest_doors(&error);
+            None
+        })?;
         if let Peer::Inet(_) = peer {
             stream::no_delay(fd.as_fd());
         }
@@ -74,14 +75,16 @@ impl Engine<'_> {
             // What an application starts may hold the connection open, or not: nothing else depends on it.
             let _ = exec::keep_at_exec(fd.as_fd());
         }
-        let trusted = listener.proxied != Proxied::Never && self.rules.trust.covers(&peer);
-        let mut connection = Connection::new(fd, peer, door, listener.converse(&self.rules.limits, trusted));
+        let mut connection = Connection::new(fd, peer, door, self.converse(door, &peer));
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
-        match self.table.insert(connection) {
-            Some(connection) => self.attend(core, connection, true, false),
-            None => tracing::error!("a connection was closed: a worker holds at most a million of them"),
-        }
-        true
+        Some(connection)
+    }
+
+    /// Starts the conversation with a client, or with who speaks for it where that is trusted to.
+    pub(crate) fn converse(&self, door: usize, peer: &Peer) -> Box<dyn Exchange> {
+        let Listener { exchange, proxied, .. } = &self.listeners[door];
+        let trusted = *proxied != Proxied::Never && self.rules.trust.covers(peer);
+        proxy::exchange(exchange(&self.rules.limits), *proxied, trusted)
     }
 
     /// No descriptor, no memory: the queue keeps the clients, and asking again at once would only burn a core.
@@ -97,22 +100,38 @@ impl Engine<'_> {
 
     /// Drives a connection until it has to wait. `readable`: there may be something to read; `closed`: a short read
     /// does not mean that there is nothing behind it.
-    pub(crate) fn attend<A: App>(
+    pub(crate) fn attend(
         &self,
-        core: &mut Core<'_, A>,
+        driver: &mut impl Driver,
         mut connection: Owned<'_, Connection>,
         mut readable: bool,
         mut closed: bool,
     ) {
         loop {
-            let fate = self.advance(core, &mut connection, readable, closed);
+            let fate = self.advance(driver, &mut connection, readable, closed);
             if connection.input.is_empty() && connection.input.capacity() > 0 {
-                core.pool_buffer(std::mem::take(&mut connection.input));
+                driver.pool_buffer(std::mem::take(&mut connection.input));
             }
-            if let Fate::Close = fate {
-                drop(connection.remove());
-                return self.finish_if_drained();
-            }
+            connection = match fate {
+                Fate::Close => {
+                    drop(connection.remove());
+                    return self.finish_if_drained();
+                }
+                Fate::Leave => match self.give(connection) {
+                    Ok(()) => return,
+                    Err(stays) => stays,
+                },
+                Fate::Ready => match self.enqueue(connection) {
+                    Queued::Away => return,
+                    Queued::Here(waits) => waits,
+                    Queued::Refused(mut refused) => {
+                        self.refuse(driver, &mut refused, Refusal::Crowded);
+                        (connection, readable, closed) = (refused, true, true);
+                        continue;
+                    }
+                },
+                Fate::Wait | Fate::Later => connection,
+            };
             if !connection.watched {
                 let token = connection.token().number();
                 if self.epoll.add(connection.fd.as_fd(), token, Interest::Connection).is_err() {
@@ -124,59 +143,66 @@ impl Engine<'_> {
             let token = connection.token();
             match connection.release() {
                 Ok(()) => {
-                    if let Fate::Later = fate {
-                        self.later(token);
+                    match fate {
+                        Fate::Later => self.later(token),
+                        Fate::Ready => self.wait_in_queue(token),
+                        _ => {}
                     }
                     return;
                 }
                 // Something happened meanwhile, and nobody said what.
-                Err(again) => (connection, readable, closed) = (again, true, true),
+                Err(mut again) => {
+                    again.lose_place();
+                    (connection, readable, closed) = (again, true, true);
+                }
             }
         }
     }
 
     /// Looks after a connection that nobody has touched for a while: its deadline, or the end of the worker.
-    pub(crate) fn check<A: App>(&self, core: &mut Core<'_, A>, mut connection: Owned<'_, Connection>, now_ms: u64) {
+    pub(crate) fn check(&self, driver: &mut impl Driver, mut connection: Owned<'_, Connection>, now_ms: u64) {
         if now_ms >= connection.deadline_ms {
             match connection.state {
                 State::Head if connection.is_idle() => self.say_goodbye(&mut connection),
-                State::Head | State::Body(_) => self.refuse(core, &mut connection, Refusal::Timeout),
+                State::Head | State::Body(_) => self.refuse(driver, &mut connection, Refusal::Timeout),
+                State::Ready(_) => self.refuse(driver, &mut connection, Refusal::Stale),
                 State::Flush(_) | State::Linger => {
                     drop(connection.remove());
                     return self.finish_if_drained();
                 }
             }
-        } else if !(self.draining.load(Ordering::Relaxed) && connection.is_idle()) {
+        } else if !(self.draining.load(Ordering::Relaxed) && matches!(connection.state, State::Head)) {
             match connection.release() {
                 Ok(()) => return,
-                Err(again) => connection = again,
+                Err(mut again) => {
+                    again.lose_place();
+                    connection = again;
+                }
             }
         }
-        self.attend(core, connection, true, true);
+        self.attend(driver, connection, true, true);
     }
 
-    fn advance<A: App>(
-        &self,
-        core: &mut Core<'_, A>,
-        connection: &mut Connection,
-        readable: bool,
-        closed: bool,
-    ) -> Fate {
+    fn advance(&self, driver: &mut impl Driver, connection: &mut Connection, readable: bool, closed: bool) -> Fate {
         let mut dry = !readable;
         let served = connection.requests;
         loop {
             if let State::Flush(then) = connection.state {
-                let flushed = flush(core, connection);
+                let before = connection.unsent();
+                let flushed = flush(driver, connection);
                 match flushed {
                     Flushed::Gone => return Fate::Close,
                     Flushed::Some | Flushed::More => {
-                        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+                        // A client that only sends does not take.
+                        if connection.unsent() < before {
+                            connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+                        }
                         return if let Flushed::More = flushed { Fate::Later } else { Fate::Wait };
                     }
                     Flushed::All if then == Then::Close => return Fate::Close,
                     Flushed::All if then == Then::Linger => self.say_goodbye(connection),
                     Flushed::All => {
-                        core.pool_buffer(std::mem::take(&mut connection.output));
+                        driver.pool_buffer(std::mem::take(&mut connection.output));
                         self.await_head(connection);
                     }
                 }
@@ -184,7 +210,7 @@ impl Engine<'_> {
             if connection.requests.wrapping_sub(served) >= PIPELINED {
                 return Fate::Later;
             }
-            let limit = match self.progress(core, connection) {
+            let limit = match self.progress(driver, connection) {
                 Progress::On => continue,
                 Progress::Done(fate) => return fate,
                 Progress::More(_) if connection.eof => return Fate::Close,
@@ -192,7 +218,7 @@ impl Engine<'_> {
                 Progress::More(limit) => limit,
             };
             if connection.input.capacity() == 0 {
-                connection.input = core.pool.pop().unwrap_or_default();
+                connection.input = driver.pool().pop().unwrap_or_default();
             }
             match stream::read(connection.fd.as_fd(), &mut connection.input, limit) {
                 Ok(0) => connection.eof = true,
@@ -208,38 +234,43 @@ impl Engine<'_> {
         }
     }
 
-    /// Nothing more to read: the connection waits, unless the worker drains and it is idle.
+    /// Nothing more to read: the connection waits, unless the worker drains.
     fn settle(&self, connection: &mut Connection) -> Fate {
-        if self.draining.load(Ordering::Relaxed) && connection.is_idle() {
-            if connection.requests > 0 {
-                self.say_goodbye(connection);
-            } else {
-                // Its first request may be on the way: a FIN now would be a lost request.
-                let soon = clock::coarse_ms() + millis(FIRST_REQUEST);
-                connection.deadline_ms = connection.deadline_ms.min(soon);
-            }
+        if !self.draining.load(Ordering::Relaxed) || !matches!(connection.state, State::Head) {
+            return Fate::Wait;
+        }
+        if self.has_heirs.load(Ordering::Relaxed) {
+            return Fate::Leave;
+        }
+        if connection.is_idle() && connection.requests > 0 {
+            self.say_goodbye(connection);
+        } else if connection.is_idle() {
+            // Its first request may be on the way: a FIN now would be a lost request.
+            let soon = clock::coarse_ms() + millis(FIRST_REQUEST);
+            connection.deadline_ms = connection.deadline_ms.min(soon);
         }
         Fate::Wait
     }
 
-    fn progress<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
+    fn progress(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
         match &mut connection.state {
             State::Head if connection.input.is_empty() => Progress::More(READ_BYTES),
-            State::Head => self.progress_head(core, connection),
-            State::Body(_) => self.progress_body(core, connection),
+            State::Head => self.progress_head(driver, connection),
+            State::Body(_) => self.progress_body(driver, connection),
             State::Linger => {
                 connection.input.clear();
                 Progress::More(READ_BYTES)
             }
+            State::Ready(_) => driver.serve_ready(self, connection),
             State::Flush(_) => Progress::On,
         }
     }
 
-    fn progress_head<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
-        let mut vars = core.vars.take().unwrap_or_default();
+    fn progress_head(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
+        let mut vars = driver.vars().take().unwrap_or_default();
         match connection.exchange.head(&connection.input, &mut vars) {
             Head::Partial { begun } => {
-                core.vars = Some(vars);
+                *driver.vars() = Some(vars);
                 if begun && !connection.begun {
                     connection.begun = true;
                     connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
@@ -247,18 +278,18 @@ impl Engine<'_> {
                 Progress::More(READ_BYTES)
             }
             Head::Reply { bytes, answer, next } => {
-                core.vars = Some(vars);
+                *driver.vars() = Some(vars);
                 connection.input.drain(..bytes);
                 self.reply(connection, &answer, next)
             }
             Head::Refused(refusal) => {
-                core.vars = Some(vars);
-                self.refuse(core, connection, refusal);
+                *driver.vars() = Some(vars);
+                self.refuse(driver, connection, refusal);
                 Progress::On
             }
             Head::Whole { bytes, body, expects_continue } => {
                 connection.begun = true;
-                self.begin_body(core, connection, Begun { vars, head: bytes, expects_continue }, body)
+                self.begin_body(driver, connection, Begun { vars, head: bytes, expects_continue }, body)
             }
         }
     }
@@ -306,11 +337,11 @@ impl Engine<'_> {
     }
 
     /// Answers with an error, and ends the conversation.
-    pub(crate) fn refuse<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, refusal: Refusal) {
-        core.now.refresh();
+    pub(crate) fn refuse(&self, driver: &mut impl Driver, connection: &mut Connection, refusal: Refusal) {
+        driver.now().refresh();
         let before = connection.output.len();
-        connection.exchange.refuse(refusal, core.now.date(), &mut connection.output);
-        self.tell_refusal(core, connection, refusal, connection.output.len() > before);
+        connection.exchange.refuse(refusal, driver.now().date(), &mut connection.output);
+        self.tell_refusal(driver.now().second(), connection, refusal, connection.output.len() > before);
         self.end_conversation(connection);
     }
 
@@ -348,24 +379,14 @@ impl Engine<'_> {
     }
 }
 
-impl<A> Core<'_, A> {
-    /// Keeps an empty buffer for the next connection that needs one.
-    pub(crate) fn pool_buffer(&mut self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        if buffer.capacity() <= POOLED_BYTES && self.pool.len() < 64 {
-            self.pool.push(buffer);
-        }
-    }
-}
-
 /// Sends what waits. A file is read while others run: its disk may take a while.
-fn flush<A: App>(core: &mut Core<'_, A>, connection: &mut Connection) -> Flushed {
+fn flush(driver: &mut impl Driver, connection: &mut Connection) -> Flushed {
     if connection.file.is_none() {
         return connection.flush();
     }
-    core.app.rest();
+    driver.rest();
     let flushed = connection.flush();
-    core.app.resume();
+    driver.resume();
     flushed
 }
 

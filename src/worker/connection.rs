@@ -7,6 +7,7 @@ use ruwsgi_sys::stream::{self, Peer};
 use ruwsgi_wire::{Decoder, Exchange, Vars};
 
 use crate::file_part::{FilePart, Turn};
+use crate::input::Input;
 use crate::spool::Spool;
 
 /// A connection of a client.
@@ -66,6 +67,8 @@ pub(crate) enum State {
     Head,
     /// The body of the request whose head is here.
     Body(Box<Waiting>),
+    /// A core: its request is whole.
+    Ready(Box<Ready>),
     /// The client, to take the rest of a response.
     Flush(Then),
     /// The client, to close: everything was said, and what it still sends is read and dropped, since a close with
@@ -90,6 +93,16 @@ pub(crate) struct Waiting {
     /// The bytes of the head, at the start of the input.
     pub head: usize,
     pub body: Coming,
+}
+
+/// A whole request that waits for a core.
+pub(crate) struct Ready {
+    pub vars: Box<Vars>,
+    pub input: Input,
+    /// Since when, by `clock::coarse_ms`; 0: since just now.
+    pub since_ms: u64,
+    /// It has its place in the queue.
+    pub queued: bool,
 }
 
 /// A body on its way.
@@ -136,6 +149,19 @@ impl Connection {
     /// It is between two requests, and nothing of the next one is here.
     pub(crate) fn is_idle(&self) -> bool {
         matches!(self.state, State::Head) && !self.begun && self.input.is_empty()
+    }
+
+    /// Something has happened to it that nobody has seen to: a core may have found it in the queue, so it needs its place
+    /// anew.
+    pub(crate) fn lose_place(&mut self) {
+        if let State::Ready(ready) = &mut self.state {
+            ready.queued = false;
+        }
+    }
+
+    /// How much of a response the client has not taken, in bytes.
+    pub(crate) fn unsent(&self) -> u64 {
+        (self.output.len() - self.output_at) as u64 + self.file.as_ref().map_or(0, |file| file.left)
     }
 
     /// Sends what waits, as far as the client takes it.

@@ -1,20 +1,20 @@
 //! The engine of a worker: one epoll instance, one table of connections, and the cores that share both.
 //!
 //! A core takes an event, and does everything that follows from it on its own thread: accept, read, parse, run the
-//! application, write. One core at a time may block in `epoll_wait`; the others wait for that right, and whoever comes
-//! back with an event passes it on before it runs the application. Events that nobody has taken are in a ring that all
-//! cores look into first, so none waits for a core that is busy with another.
+//! application, write. Before it looks for an event it looks for a request that is ready already: one that comes from
+//! another worker (`handover.rs`), or one that the standby thread has read while all cores were busy (`standby.rs`).
+//! Events that nobody has taken are in a ring (`ring.rs`), so none waits for a core that is busy with another.
 //!
-//! Who pumps is kept apart from what an event means (`attend.rs`, `turn.rs`): a standby thread and other event loops
-//! find their place here.
+//! Who pumps is kept apart from what an event means (`attend.rs`, `turn.rs`): other event loops find their place here.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{FromWorker, Message};
 use ruwsgi_contract::scoreboard::{CoreSeat, Scoreboard, Seat, Status};
 use ruwsgi_log::Log;
@@ -25,15 +25,20 @@ use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events, Interest};
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::notify;
 use ruwsgi_sys::table::{Own, Table, Token};
-use ruwsgi_wire::proxy::{self, Proxied};
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_wire::{Exchange, Limits, Vars};
 
 use crate::app::{App, Language};
 use crate::collect::Collect;
 use crate::connection::Connection;
+use crate::driver::Driver;
 use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
+use crate::queue::Queue;
+use crate::response::Patience;
+use crate::ring::{Crew, Ring};
+use crate::standby::Bed;
 use crate::static_files::StaticFiles;
 use crate::trust::Trust;
 
@@ -45,15 +50,12 @@ pub struct Listener {
     pub exchange: fn(&Limits) -> Box<dyn Exchange>,
     /// Whether a load balancer says who the client is.
     pub proxied: Proxied,
+    /// Other workers do not have it: its connections stay here.
+    pub is_mapped: bool,
     /// What the application sees as `SERVER_PORT`.
     pub port: String,
-}
-
-impl Listener {
-    /// Starts the conversation with a client. `trusted`: it may say who it speaks for.
-    pub(crate) fn converse(&self, limits: &Limits, trusted: bool) -> Box<dyn Exchange> {
-        proxy::exchange((self.exchange)(limits), self.proxied, trusted)
-    }
+    /// What tells it from all others, in every worker of the instance (`listen::identity`).
+    pub identity: u64,
 }
 
 /// Everything a worker is made of.
@@ -64,6 +66,8 @@ pub struct Setup<'s> {
     pub listeners: Vec<Listener>,
     /// To the master.
     pub channel: Channel,
+    /// To and from the other workers of the instance.
+    pub handover: &'s Handover,
     /// What the master reads.
     pub scoreboard: &'s Scoreboard,
     /// This worker's seat there.
@@ -80,6 +84,11 @@ pub(crate) struct Rules {
     pub keepalive: Option<Duration>,
     /// For a head as a whole, and for each wait inside bodies and responses.
     pub timeout: Duration,
+    pub patience: Patience,
+    /// `request-queue`; 0: no limit.
+    pub queue_limit: u64,
+    /// `request-queue-timeout`; 0: none.
+    pub queue_timeout_ms: u64,
     /// `harakiri`; 0: none.
     pub harakiri_ms: u64,
     /// `max-requests`; 0: none.
@@ -109,14 +118,19 @@ pub(crate) struct Rules {
 pub(crate) struct Engine<'e> {
     pub epoll: Epoll,
     pub table: Table<Connection>,
-    /// Events that were taken from epoll and by no core.
-    ring: Mutex<Ring>,
-    /// The right to block in `epoll_wait`.
-    lead: Mutex<Events>,
+    pub ring: Ring,
+    pub crew: Crew,
+    /// Requests that are ready and wait for a core.
+    pub queue: Queue,
+    pub bed: Bed,
+    /// Raised: the core that waits for events looks for work that epoll does not know of.
+    pub nudged: notify::Event,
     pub listeners: &'e [Listener],
     pub rules: Rules,
     /// `None`: the application answers everything.
     pub static_files: Option<StaticFiles>,
+    pub handover: &'e Handover,
+    pub scoreboard: &'e Scoreboard,
     pub seat: Seat<'e>,
     pub channel: &'e Channel,
     pub log: &'e Log,
@@ -124,12 +138,14 @@ pub(crate) struct Engine<'e> {
     pub slot: u32,
     /// The worker takes no new connections and finishes what it has.
     pub draining: AtomicBool,
+    /// So many connections are on their way into the table.
+    pub arriving: AtomicUsize,
+    /// While it drains: others take what comes next on the connections that are kept.
+    pub has_heirs: AtomicBool,
     pub recycle_asked: AtomicBool,
-    /// Everything is done: the cores leave.
-    over: AtomicBool,
     over_event: notify::Event,
     pub signalled: &'static notify::Event,
-    next_tick_ms: AtomicU64,
+    pub next_tick_ms: AtomicU64,
     /// The listeners are not watched until then: there is no descriptor left to accept with. 0: they are.
     pub doors_shut_until_ms: AtomicU64,
     pub refusals: Moderation,
@@ -137,12 +153,22 @@ pub(crate) struct Engine<'e> {
     pub untrusted_told: AtomicBool,
     /// Names of dropped fields that were told; bounded.
     pub dropped_told: Mutex<BTreeSet<Vec<u8>>>,
-    cores: usize,
+    pub cores: usize,
 }
 
-struct Ring {
-    queue: VecDeque<Event>,
-    room: Events,
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Connection(Token),
+    /// A listener, by its place in the list.
+    Door(usize),
+    /// A connection of another worker.
+    Parcel,
+    /// The master says something.
+    Orders,
+    Signal,
+    /// Only to look for work, or for the end.
+    Nudge,
 }
 
 /// What belongs to one core.
@@ -158,13 +184,17 @@ pub(crate) struct Core<'e, A> {
     pub now: Now,
     /// Empty buffers for connections that have something to read.
     pub pool: Vec<Vec<u8>>,
+    /// For connections that come from other workers.
+    pub room: Vec<u8>,
+    events: Events,
 }
 
 /// Tokens above the connections' (which are below 2^62).
 const LISTENERS: u64 = 1 << 62;
 pub(crate) const CHANNEL: u64 = 2 << 62;
 pub(crate) const SIGNAL: u64 = CHANNEL + 1;
-const OVER: u64 = CHANNEL + 2;
+const NUDGE: u64 = CHANNEL + 2;
+const PARCEL: u64 = CHANNEL + 3;
 
 /// How often time-outs are looked for.
 const TICK_MS: u64 = 1000;
@@ -173,7 +203,7 @@ const SHORT_TICK_MS: u64 = 100;
 
 /// Serves until the master says to drain and everything is finished.
 pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
-    let Setup { config, listeners, channel, scoreboard, seat, slot, log } = setup;
+    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log } = setup;
     let cores = config.workers.threads.max(1) as usize;
     let seat = scoreboard.seat(seat);
     // It has signals for the rest of the process's life.
@@ -181,23 +211,25 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     let engine = Engine {
         epoll: Epoll::new()?,
         table: Table::default(),
-        // With several cores, one that polls in passing takes no event that it does not serve itself.
-        ring: Mutex::new(Ring {
-            queue: VecDeque::with_capacity(BATCH),
-            room: Events::new(if cores == 1 { BATCH } else { 1 }),
-        }),
-        lead: Mutex::new(Events::new(BATCH)),
+        ring: Ring::new(),
+        crew: Crew::default(),
+        queue: Queue::default(),
+        bed: Bed::new()?,
+        nudged: notify::Event::new()?,
         listeners: &listeners,
         rules: rules(config),
         static_files: StaticFiles::new(&config.static_files),
+        handover,
+        scoreboard,
         seat,
         channel: &channel,
         log: &log,
         pid: std::process::id(),
         slot,
         draining: AtomicBool::new(false),
+        arriving: AtomicUsize::new(0),
+        has_heirs: AtomicBool::new(false),
         recycle_asked: AtomicBool::new(false),
-        over: AtomicBool::new(false),
         over_event: notify::Event::new()?,
         signalled,
         next_tick_ms: AtomicU64::new(0),
@@ -209,13 +241,16 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         cores,
     };
     engine.epoll.add(engine.channel.as_fd(), CHANNEL, Interest::Level)?;
-    engine.epoll.add(engine.over_event.as_fd(), OVER, Interest::Level)?;
+    engine.epoll.add(engine.over_event.as_fd(), NUDGE, Interest::Level)?;
+    engine.epoll.add(engine.nudged.as_fd(), NUDGE, Interest::Edge)?;
+    engine.epoll.add(handover.end(), PARCEL, Interest::Shared)?;
     engine.epoll.add(signalled.as_fd(), SIGNAL, Interest::Level)?;
     engine.open_doors()?;
     signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
     engine.seat.set_status(Status::Up);
     channel.send(&FromWorker::Up.encode(), &[])?;
     std::thread::scope(|scope| {
+        std::thread::Builder::new().name("standby".to_owned()).spawn_scoped(scope, || engine.stand_by())?;
         for number in 1..cores {
             let (engine, name) = (&engine, format!("core {number}"));
             let core = move || engine.pump(&mut Core::new(language.app(number), number, engine.seat));
@@ -239,6 +274,9 @@ fn rules(config: &Config) -> Rules {
     Rules {
         keepalive: config.keepalive(),
         timeout: config.head_timeout(),
+        patience: Patience { timeout: config.head_timeout(), bytes: config.sockets.response_buffer },
+        queue_limit: config.sockets.request_queue,
+        queue_timeout_ms: u64::from(config.sockets.request_queue_timeout) * 1000,
         harakiri_ms: u64::from(config.workers.harakiri) * 1000,
         max_requests: config.workers.max_requests,
         recycle_from_ms,
@@ -273,15 +311,25 @@ impl<'e, A: App> Core<'e, A> {
             times: Times::default(),
             now: Now::new(),
             pool: Vec::new(),
+            room: Vec::new(),
+            events: Events::new(BATCH),
         }
     }
 }
 
 impl Engine<'_> {
-    /// One core's life: take an event, do what follows from it, again.
+    /// One core's life: find something to do, do it, again.
     fn pump<A: App>(&self, core: &mut Core<'_, A>) {
-        while let Some(event) = self.next(core) {
-            self.dispatch(core, event);
+        while !self.crew.is_over() {
+            if !self.work(core) {
+                let written = self.log.flush();
+                core.app.rest();
+                let event = self.block(core, written);
+                self.crew.hold(|| core.app.resume());
+                if let Some(event) = event {
+                    self.dispatch(core, self.what(event), event);
+                }
+            }
             let now_ms = clock::coarse_ms();
             if now_ms != core.flushed_ms {
                 // Lines wait for one tick of the coarse clock at most, also where no core ever blocks.
@@ -295,81 +343,95 @@ impl Engine<'_> {
         self.log.flush();
     }
 
-    fn dispatch<A: App>(&self, core: &mut Core<'_, A>, event: Event) {
+    /// Does the next thing that is to be done; `false`: there is none.
+    fn work<A: App>(&self, core: &mut Core<'_, A>) -> bool {
+        self.bed.relieve();
+        if self.handover.under_way() > 0 && !self.draining.load(Ordering::Relaxed) && self.receive(core) {
+            return true;
+        }
+        if self.take_ready(core) {
+            return true;
+        }
+        let Some(event) = self.ring.next(&self.epoll) else { return false };
+        self.dispatch(core, self.what(event), event);
+        true
+    }
+
+    /// Serves the request that has waited here for the longest time.
+    fn take_ready<A: App>(&self, core: &mut Core<'_, A>) -> bool {
+        let Some(token) = self.queue.pop() else { return false };
+        self.seat.set_waiting(self.queue.len());
+        // Who else has it looks at it again and queues it anew.
+        if let Own::Mine(connection) = self.table.own(token) {
+            self.attend(core, connection, true, true);
+        }
+        true
+    }
+
+    /// A connection's request waits for a core.
+    pub(crate) fn wait_in_queue(&self, token: Token) {
+        self.queue.push(token);
+        self.seat.set_waiting(self.queue.len());
+        // A core that looked before this is about to wait for events.
+        self.nudge();
+    }
+
+    pub(crate) fn what(&self, event: Event) -> What {
         match event.token {
-            CHANNEL => self.take_orders(core),
-            SIGNAL => self.signalled(),
-            OVER => {}
-            token if token >= LISTENERS => self.accept(core, (token - LISTENERS) as usize),
-            token => {
-                if let Own::Mine(connection) = self.table.own(Token::from_number(token)) {
-                    self.attend(core, connection, event.readable, event.closed);
+            CHANNEL => What::Orders,
+            SIGNAL => What::Signal,
+            NUDGE => What::Nudge,
+            PARCEL => What::Parcel,
+            token if token >= LISTENERS => What::Door((token - LISTENERS) as usize),
+            token => What::Connection(Token::from_number(token)),
+        }
+    }
+
+    pub(crate) fn dispatch(&self, driver: &mut impl Driver, what: What, event: Event) {
+        match what {
+            What::Orders => self.take_orders(driver),
+            What::Signal => self.signalled(),
+            What::Nudge => {}
+            What::Parcel => drop(self.receive(driver)),
+            What::Door(door) => drop(self.accept_one(driver, door)),
+            What::Connection(token) => {
+                if let Own::Mine(connection) = self.table.own(token) {
+                    self.attend(driver, connection, event.readable, event.closed);
                 }
             }
         }
     }
 
-    /// The next event for this core; `None` when the worker is over. Blocks only where nothing is to be done.
-    fn next<A: App>(&self, core: &mut Core<'_, A>) -> Option<Event> {
-        if self.over.load(Ordering::Relaxed) {
+    /// Waits for an event, in the lead or until there is work again. `None`: look for work.
+    fn block<A: App>(&self, core: &mut Core<'_, A>, log_written: bool) -> Option<Event> {
+        if !self.crew.lead() {
             return None;
         }
-        {
-            let mut ring = lock(&self.ring);
-            let Ring { queue, room } = &mut *ring;
-            if queue.is_empty() {
-                // An error here is one of the arguments, which are ours: blocking below would tell it again.
-                let _ = self.epoll.wait(room, Some(0), |event| queue.push_back(event));
-            }
-            if let Some(event) = queue.pop_front() {
-                return Some(event);
-            }
-        }
-        let written = self.log.flush();
-        core.app.rest();
-        let event = self.block(core, written);
-        core.app.resume();
-        event
-    }
-
-    /// Waits for the lead, then for an event.
-    fn block<A: App>(&self, core: &mut Core<'_, A>, log_written: bool) -> Option<Event> {
-        let mut room = lock(&self.lead);
-        loop {
-            if self.over.load(Ordering::Relaxed) {
-                return None;
-            }
-            if let Some(event) = lock(&self.ring).queue.pop_front() {
-                return Some(event);
-            }
-            let mut first = None;
+        let mut first = None;
+        // What came before the others could see that this core waits.
+        if !self.has_work() {
+            self.seat.set_idle(true);
             let take = |event| match first {
                 None => first = Some(event),
-                Some(_) => lock(&self.ring).queue.push_back(event),
+                Some(_) => self.ring.push(event),
             };
-            if let Err(error) = self.epoll.wait(&mut room, self.patience(log_written), take) {
+            if let Err(error) = self.epoll.wait(&mut core.events, self.patience(log_written), take) {
                 tracing::error!("epoll: {error}: this worker can't go on");
                 self.finish();
-                return None;
             }
-            if first.is_some() {
-                return first;
-            }
-            let now_ms = clock::coarse_ms();
-            if now_ms >= self.next_tick_ms.load(Ordering::Relaxed) {
-                // What a tick does may run the application: never in the lead, and never without the language.
-                drop(room);
-                core.app.resume();
-                self.tick(core, now_ms);
-                self.log.flush();
-                core.app.rest();
-                room = lock(&self.lead);
-            }
+            self.seat.set_idle(false);
         }
+        self.crew.follow();
+        self.bed.wake();
+        first
+    }
+
+    fn has_work(&self) -> bool {
+        self.crew.is_over() || !self.queue.is_empty() || !self.ring.is_empty()
     }
 
     /// How long the leader may block, in milliseconds.
-    fn patience(&self, log_written: bool) -> Option<u16> {
+    pub(crate) fn patience(&self, log_written: bool) -> Option<u16> {
         if self.cores == 1 && self.table.is_empty() && log_written && !self.waits_shortly() {
             return None;
         }
@@ -382,7 +444,7 @@ impl Engine<'_> {
     }
 
     /// A pass over all connections that nobody owns: time-outs, and idle ones of a worker that drains.
-    fn tick<A: App>(&self, core: &mut Core<'_, A>, now_ms: u64) {
+    pub(crate) fn tick(&self, driver: &mut impl Driver, now_ms: u64) {
         let due = self.next_tick_ms.load(Ordering::Relaxed);
         let pause = if self.waits_shortly() { SHORT_TICK_MS } else { TICK_MS };
         let claim = self.next_tick_ms.compare_exchange(due, now_ms + pause, Ordering::Relaxed, Ordering::Relaxed);
@@ -399,7 +461,7 @@ impl Engine<'_> {
         let tokens: Vec<Token> = self.table.tokens().collect();
         for token in tokens {
             if let Own::Mine(connection) = self.table.own(token) {
-                self.check(core, connection, now_ms);
+                self.check(driver, connection, now_ms);
             }
         }
     }
@@ -407,12 +469,13 @@ impl Engine<'_> {
     /// Makes the next tick come soon.
     pub(crate) fn hurry(&self) {
         self.next_tick_ms.store(clock::coarse_ms() + SHORT_TICK_MS, Ordering::Relaxed);
+        self.nudge();
     }
 
     /// Watches the listeners.
     pub(crate) fn open_doors(&self) -> io::Result<()> {
         for (door, listener) in self.listeners.iter().enumerate() {
-            self.epoll.add(listener.fd.as_fd(), LISTENERS + door as u64, Interest::Listener)?;
+            self.epoll.add(listener.fd.as_fd(), LISTENERS + door as u64, Interest::Shared)?;
         }
         Ok(())
     }
@@ -428,19 +491,51 @@ impl Engine<'_> {
     /// Puts an event behind all others: a connection has more to do, and others come first.
     pub(crate) fn later(&self, token: Token) {
         let event = Event { token: token.number(), readable: true, writable: false, closed: true };
-        lock(&self.ring).queue.push_back(event);
+        self.ring.push(event);
+        self.nudge();
+    }
+
+    /// The worker drains, and nobody goes on with its connections.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.draining.load(Ordering::Relaxed) && !self.has_heirs.load(Ordering::Relaxed)
+    }
+
+    /// Puts a connection into the table, if one comes, and drives it; `false`: none came. Meanwhile nobody takes an empty
+    /// table for the end. `closed` as for [`attend`](Self::attend).
+    pub(crate) fn admit<D: Driver>(
+        &self,
+        driver: &mut D,
+        closed: bool,
+        connect: impl FnOnce(&mut D) -> Option<Connection>,
+    ) -> bool {
+        self.arriving.fetch_add(1, Ordering::SeqCst);
+        // A worker that drains may be over before this has come.
+        let admits = !self.draining.load(Ordering::SeqCst);
+        let connection = if admits { connect(driver) } else { None };
+        let admitted = connection.map(|connection| self.table.insert(connection));
+        self.arriving.fetch_sub(1, Ordering::SeqCst);
+        let came = admitted.is_some();
+        match admitted {
+            Some(Some(connection)) => self.attend(driver, connection, true, closed),
+            Some(None) => tracing::error!("a connection was closed: a worker holds at most a million of them"),
+            None => self.finish_if_drained(),
+        }
+        came
     }
 
     /// A drained worker without connections is over.
     pub(crate) fn finish_if_drained(&self) {
-        if self.draining.load(Ordering::Relaxed) && self.table.is_empty() {
+        // In this order: what arrives is in the table before it is no longer counted.
+        let is_drained = self.draining.load(Ordering::SeqCst) && self.arriving.load(Ordering::SeqCst) == 0;
+        if is_drained && self.table.is_empty() {
             self.finish();
         }
     }
 
     fn finish(&self) {
-        self.over.store(true, Ordering::Relaxed);
+        self.crew.dismiss();
         self.over_event.raise();
+        self.bed.call();
     }
 }
 

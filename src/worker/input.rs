@@ -9,6 +9,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use ruwsgi_contract::handover::Bounds;
 use ruwsgi_sys::stream::{self, Until};
 use ruwsgi_wire::{Decoder, Refusal};
 
@@ -176,6 +177,20 @@ impl Input {
         Ok(())
     }
 
+    /// All bytes of a request of which nothing was read yet, and where in them its body is, if that is whole. `None`:
+    /// they are not all here, or no longer as they came.
+    pub(crate) fn parcel(&self) -> Option<(&[u8], Option<Bounds>)> {
+        // What lies before the body is the head.
+        let untouched = self.at > 0 && self.origin == -(self.at as i64);
+        match &self.source {
+            Source::Memory if untouched => Some((&self.bytes, Some((self.at as u64, self.end as u64)))),
+            Source::Stream(Stream { framing: Framing::Length(_), failed: false, .. }) if untouched => {
+                Some((&self.bytes, None))
+            }
+            _ => None,
+        }
+    }
+
     /// The client left, was too slow or broke the framing while its body was read.
     pub(crate) fn is_broken(&self) -> bool {
         matches!(&self.source, Source::Stream(stream) if stream.failed)
@@ -290,6 +305,19 @@ mod tests {
         assert_eq!(input.buffered(), b"hello world");
         assert!(input.is_complete());
         assert!(input.finish().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_request_that_nobody_has_read_can_travel() {
+        let (_client, server) = UnixStream::pair().unwrap();
+        let mut whole = Input::whole(b"headbodyGET".to_vec(), 4, 8);
+        assert_eq!(whole.parcel().unwrap(), (&b"headbodyGET"[..], Some((4, 8))));
+        whole.consume(1);
+        assert!(whole.parcel().is_none());
+        let coming = Input::streamed(b"headbo".to_vec(), 4, 6, stream(server.into(), 2));
+        assert_eq!(coming.parcel().unwrap(), (&b"headbo"[..], None));
+        let file = tempfile::tempfile().unwrap();
+        assert!(Input::spooled(file, 5, Vec::new()).parcel().is_none());
     }
 
     #[test]

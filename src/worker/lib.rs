@@ -2,7 +2,8 @@
 //! language that answers.
 //!
 //! A worker is a process. It has cores (threads that run the application), which share one epoll instance and one
-//! table of connections. It never forks and never supervises.
+//! table of connections, and a standby thread that sees to both while every core is busy. It never forks and never
+//! supervises.
 
 #![forbid(unsafe_code)]
 
@@ -10,16 +11,21 @@ pub mod app;
 mod attend;
 mod collect;
 mod connection;
+mod driver;
 mod engine;
 mod file_part;
+mod handover;
 mod headers;
 pub mod input;
 mod log;
 mod now;
 mod orders;
+mod queue;
 mod receive;
 pub mod response;
+mod ring;
 mod spool;
+mod standby;
 mod static_files;
 mod trust;
 mod turn;

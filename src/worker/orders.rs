@@ -8,20 +8,20 @@ use ruwsgi_sys::channel::Received;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::table::Token;
 
-use crate::app::App;
-use crate::engine::{Core, Engine};
+use crate::driver::Driver;
+use crate::engine::Engine;
 
 impl Engine<'_> {
     /// Reads what the master says.
-    pub(crate) fn take_orders<A: App>(&self, core: &mut Core<'_, A>) {
+    pub(crate) fn take_orders(&self, driver: &mut impl Driver) {
         match self.channel.receive(false) {
             Ok(Received::Nothing) => {}
             Ok(Received::Message(message)) => match ToWorker::decode(&message.bytes) {
-                Some(ToWorker::Drain { last, .. }) => self.drain(core, last),
+                Some(ToWorker::Drain { last, heirs, .. }) => self.drain(driver, last, heirs),
                 None => tracing::warn!("the master sent a message that this worker does not know"),
             },
             // Without the master nobody would replace this worker or stop it.
-            Ok(Received::Closed) | Err(_) => self.drain(core, false),
+            Ok(Received::Closed) | Err(_) => self.drain(driver, false, false),
         }
     }
 
@@ -41,27 +41,37 @@ impl Engine<'_> {
     }
 
     /// Takes no new connections from here on and finishes the others. `last`: nobody else will take what waits in the
-    /// listen queues, so that is taken first.
-    fn drain<A: App>(&self, core: &mut Core<'_, A>, last: bool) {
+    /// listen queues, so that is taken first. `heirs`: others take what comes next on connections that are kept.
+    fn drain(&self, driver: &mut impl Driver, last: bool, heirs: bool) {
         if self.draining.load(Ordering::Relaxed) {
             return;
         }
         if last {
             for door in 0..self.listeners.len() {
-                while self.accept_one(core, door) {}
+                while self.accept_one(driver, door) {}
             }
         }
+        if !heirs {
+            // What this worker has sent off and nobody has taken is there, too.
+            while self.receive(driver) {}
+        }
         self.shut_doors();
+        // Not watched already: so be it.
+        let _ = self.epoll.delete(self.handover.end());
         // The master's channel has nothing more to say; closed, it would be readable for ever.
         let _ = self.epoll.delete(std::os::fd::AsFd::as_fd(self.channel));
-        self.draining.store(true, Ordering::Relaxed);
+        self.has_heirs.store(heirs, Ordering::Relaxed);
+        self.draining.store(true, Ordering::SeqCst);
         self.seat.set_status(Status::Draining);
         self.hurry();
+        if heirs {
+            self.pass_on(driver);
+        }
         let now_ms = clock::coarse_ms();
         let tokens: Vec<Token> = self.table.tokens().collect();
         for token in tokens {
             if let ruwsgi_sys::table::Own::Mine(connection) = self.table.own(token) {
-                self.check(core, connection, now_ms);
+                self.check(driver, connection, now_ms);
             }
         }
         self.finish_if_drained();

@@ -8,10 +8,10 @@ use std::io;
 use ruwsgi_sys::clock;
 use ruwsgi_wire::{Body, Refusal, Vars};
 
-use crate::app::App;
 use crate::attend::{Fate, Progress, READ_BYTES, millis};
 use crate::connection::{Coming, Connection, Flushed, State, Waiting};
-use crate::engine::{Core, Engine};
+use crate::driver::Driver;
+use crate::engine::Engine;
 use crate::input::{Framing, Input, MEMORY_BYTES, Stream};
 use crate::spool::Spool;
 
@@ -37,9 +37,9 @@ impl Engine<'_> {
     }
 
     /// The head is whole: serves the request if its body is here too, and otherwise begins to receive it.
-    pub(crate) fn begin_body<A: App>(
+    pub(crate) fn begin_body(
         &self,
-        core: &mut Core<'_, A>,
+        driver: &mut impl Driver,
         connection: &mut Connection,
         begun: Begun,
         body: Body,
@@ -48,16 +48,16 @@ impl Engine<'_> {
         let body = match body {
             Body::Empty => Coming::Length(0),
             Body::Length(length) if self.is_too_large(length) => {
-                self.refuse(core, connection, Refusal::BodyTooLarge);
+                self.refuse(driver, connection, Refusal::BodyTooLarge);
                 return Progress::On;
             }
             Body::Length(length) => match usize::try_from(length) {
                 Ok(length) if length <= self.memory_bytes() || here >= length => Coming::Length(length),
                 _ if self.rules.post_buffering.is_some() => match Spool::new(Framing::Length(length), &[]) {
                     Ok(spool) => Coming::Spool(spool),
-                    Err(error) => return self.cannot_spool(core, connection, &error),
+                    Err(error) => return self.cannot_spool(driver, connection, &error),
                 },
-                _ => return self.stream_length(core, connection, begun, length),
+                _ => return self.stream_length(driver, connection, begun, length),
             },
             Body::Framed(decoder) => Coming::Framed(decoder, Vec::new()),
         };
@@ -65,7 +65,7 @@ impl Engine<'_> {
             && here >= length
         {
             let input = Input::whole(std::mem::take(&mut connection.input), begun.head, begun.head + length);
-            return self.serve(core, connection, begun.vars, input);
+            return driver.serve(self, connection, begun.vars, input);
         }
         if begun.expects_continue && here == 0 {
             connection.exchange.proceed(&mut connection.output);
@@ -79,7 +79,7 @@ impl Engine<'_> {
     }
 
     /// Looks at what has come of a body since.
-    pub(crate) fn progress_body<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
+    pub(crate) fn progress_body(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
         let State::Body(waiting) = &mut connection.state else { return Progress::On };
         let head = waiting.head;
         match &mut waiting.body {
@@ -89,7 +89,7 @@ impl Engine<'_> {
                     return Progress::More((length - here).clamp(READ_BYTES, BODY_READ_BYTES));
                 }
                 let input = Input::whole(std::mem::take(&mut connection.input), head, head + length);
-                self.serve_waiting(core, connection, input)
+                self.serve_waiting(driver, connection, input)
             }
             Coming::Framed(decoder, body) => {
                 let step = match decoder.decode(&connection.input[head..], body) {
@@ -99,7 +99,7 @@ impl Engine<'_> {
                 let step = match step {
                     Ok(step) => step,
                     Err(refusal) => {
-                        self.refuse(core, connection, refusal);
+                        self.refuse(driver, connection, refusal);
                         return Progress::On;
                     }
                 };
@@ -107,21 +107,22 @@ impl Engine<'_> {
                 if !step.done && body.len() <= self.memory_bytes() {
                     return Progress::More(BODY_READ_BYTES);
                 }
-                let mut bytes = std::mem::take(body);
+                let body = std::mem::take(body);
                 if !step.done {
-                    return self.leave_memory(core, connection, bytes);
+                    return self.leave_memory(driver, connection, body);
                 }
-                let end = bytes.len();
-                bytes.extend_from_slice(&connection.input[head..]);
-                connection.input.clear();
-                self.serve_waiting(core, connection, Input::whole(bytes, 0, end))
+                // The head stays before it, and what came behind it follows.
+                let mut bytes = std::mem::take(&mut connection.input);
+                let end = head + body.len();
+                bytes.splice(head..head, body);
+                self.serve_waiting(driver, connection, Input::whole(bytes, head, end))
             }
-            Coming::Spool(_) => self.progress_spool(core, connection),
+            Coming::Spool(_) => self.progress_spool(driver, connection),
         }
     }
 
     /// A framed body has outgrown the memory: the rest goes to a file, or to the application as it comes.
-    fn leave_memory<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, bytes: Vec<u8>) -> Progress {
+    fn leave_memory(&self, driver: &mut impl Driver, connection: &mut Connection, bytes: Vec<u8>) -> Progress {
         let State::Body(waiting) = std::mem::replace(&mut connection.state, State::Head) else { return Progress::On };
         let Waiting { vars, head, body: Coming::Framed(decoder, _) } = *waiting else { return Progress::On };
         let framing = Framing::Framed(decoder);
@@ -131,30 +132,30 @@ impl Engine<'_> {
                     connection.state = State::Body(Box::new(Waiting { vars, head, body: Coming::Spool(spool) }));
                     Progress::On
                 }
-                Err(error) => self.cannot_spool(core, connection, &error),
+                Err(error) => self.cannot_spool(driver, connection, &error),
             };
         }
         connection.input.clear();
-        let Some(stream) = self.stream(core, connection, framing, bytes.len() as u64) else { return Progress::On };
+        let Some(stream) = self.stream(driver, connection, framing, bytes.len() as u64) else { return Progress::On };
         let end = bytes.len();
-        self.serve(core, connection, vars, Input::streamed(bytes, 0, end, stream))
+        driver.serve(self, connection, vars, Input::streamed(bytes, 0, end, stream))
     }
 
-    fn progress_spool<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection) -> Progress {
+    fn progress_spool(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
         let State::Body(waiting) = &mut connection.state else { return Progress::On };
         let Waiting { head, body: Coming::Spool(spool), .. } = &mut **waiting else { return Progress::On };
         let head = *head;
         let step = match spool.take(&connection.input[head..]) {
             Ok(_) if self.is_too_large(spool.bytes()) => {
-                self.refuse(core, connection, Refusal::BodyTooLarge);
+                self.refuse(driver, connection, Refusal::BodyTooLarge);
                 return Progress::On;
             }
             Ok(Ok(step)) => step,
             Ok(Err(refusal)) => {
-                self.refuse(core, connection, refusal);
+                self.refuse(driver, connection, refusal);
                 return Progress::On;
             }
-            Err(error) => return self.cannot_spool(core, connection, &error),
+            Err(error) => return self.cannot_spool(driver, connection, &error),
         };
         connection.input.drain(head..head + step.consumed);
         if !step.done {
@@ -165,7 +166,7 @@ impl Engine<'_> {
         match std::mem::replace(&mut connection.state, State::Head) {
             State::Body(waiting) => match *waiting {
                 Waiting { vars, body: Coming::Spool(spool), .. } => {
-                    self.serve(core, connection, vars, spool.into_input(behind))
+                    driver.serve(self, connection, vars, spool.into_input(behind))
                 }
                 _ => Progress::On,
             },
@@ -174,9 +175,9 @@ impl Engine<'_> {
     }
 
     /// A body of known length above the engine's limit: the application runs now, and reads it as it comes.
-    fn stream_length<A: App>(
+    fn stream_length(
         &self,
-        core: &mut Core<'_, A>,
+        driver: &mut impl Driver,
         connection: &mut Connection,
         begun: Begun,
         length: u64,
@@ -184,25 +185,25 @@ impl Engine<'_> {
         let Begun { vars, head, expects_continue } = begun;
         let here = connection.input.len() - head;
         let framing = Framing::Length(length - here as u64);
-        let Some(mut stream) = self.stream(core, connection, framing, here as u64) else { return Progress::On };
+        let Some(mut stream) = self.stream(driver, connection, framing, here as u64) else { return Progress::On };
         if expects_continue && here == 0 {
             connection.exchange.proceed(&mut stream.proceed);
         }
         let bytes = std::mem::take(&mut connection.input);
         let end = bytes.len();
-        self.serve(core, connection, vars, Input::streamed(bytes, head, end, stream))
+        driver.serve(self, connection, vars, Input::streamed(bytes, head, end, stream))
     }
 
     /// The rest of a body, `taken` bytes of which are here. `None`: refused, there is no descriptor left.
-    fn stream<A: App>(
+    fn stream(
         &self,
-        core: &mut Core<'_, A>,
+        driver: &mut impl Driver,
         connection: &mut Connection,
         framing: Framing,
         taken: u64,
     ) -> Option<Stream> {
         let Ok(fd) = connection.fd.try_clone() else {
-            self.refuse(core, connection, Refusal::Busy);
+            self.refuse(driver, connection, Refusal::Busy);
             return None;
         };
         let room = self.rules.body_bytes.map(|limit| limit.saturating_sub(taken));
@@ -210,19 +211,19 @@ impl Engine<'_> {
         Some(Stream { fd, framing, room, timeout, proceed, behind, failed: false })
     }
 
-    fn serve_waiting<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, input: Input) -> Progress {
+    fn serve_waiting(&self, driver: &mut impl Driver, connection: &mut Connection, input: Input) -> Progress {
         match std::mem::replace(&mut connection.state, State::Head) {
-            State::Body(waiting) => self.serve(core, connection, waiting.vars, input),
+            State::Body(waiting) => driver.serve(self, connection, waiting.vars, input),
             _ => Progress::On,
         }
     }
 
-    fn cannot_spool<A: App>(&self, core: &mut Core<'_, A>, connection: &mut Connection, error: &io::Error) -> Progress {
-        if self.spool_failures.count(core.now.second()).is_some() {
+    fn cannot_spool(&self, driver: &mut impl Driver, connection: &mut Connection, error: &io::Error) -> Progress {
+        if self.spool_failures.count(driver.now().second()).is_some() {
             let folder = std::env::temp_dir();
             tracing::error!("post-buffering: a request body can't be written to {}: {error}", folder.display());
         }
-        self.refuse(core, connection, Refusal::Busy);
+        self.refuse(driver, connection, Refusal::Busy);
         Progress::On
     }
 }

@@ -16,8 +16,14 @@ use crate::file_part::FilePart;
 use crate::headers::Headers;
 use crate::watch::Watch;
 
-/// So many bytes of a response may wait for a slow reader before the application waits too.
-pub const BUFFER_BYTES: usize = 1024 * 1024;
+/// How far a slow reader is waited for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// How long it may take nothing.
+    pub timeout: Duration,
+    /// So many bytes of a response may wait for it before the application waits too (`response-buffer`).
+    pub bytes: usize,
+}
 
 /// A piece of body below this size is copied behind the head; a larger one goes out from where it is.
 const COPY_BYTES: usize = 4096;
@@ -100,7 +106,7 @@ pub struct Response<'r> {
     date: &'r [u8],
     /// The server wants to close after this response.
     close: bool,
-    timeout: Duration,
+    patience: Patience,
     stage: Stage,
     begun: bool,
     length: Option<u64>,
@@ -128,7 +134,7 @@ pub(crate) struct Wire<'r> {
 }
 
 impl<'r> Response<'r> {
-    pub(crate) fn new(wire: Wire<'r>, date: &'r [u8], close: bool, timeout: Duration) -> Self {
+    pub(crate) fn new(wire: Wire<'r>, date: &'r [u8], close: bool, patience: Patience) -> Self {
         let Wire { fd, exchange, out } = wire;
         Self {
             fd,
@@ -137,7 +143,7 @@ impl<'r> Response<'r> {
             sent_at: 0,
             date,
             close,
-            timeout,
+            patience,
             stage: Stage::Open,
             begun: false,
             length: None,
@@ -256,14 +262,14 @@ impl<'r> Response<'r> {
         if matches!(self.stage, Stage::Cut | Stage::File) {
             return Err(self.cut());
         }
-        if self.out.len() - self.sent_at >= BUFFER_BYTES {
+        if self.out.len() - self.sent_at >= self.patience.bytes {
             self.send(&[])?;
-            if self.out.len() - self.sent_at >= BUFFER_BYTES {
+            if self.out.len() - self.sent_at >= self.patience.bytes {
                 return Ok(0);
             }
         }
         self.commit();
-        let bytes = &bytes[..bytes.len().min(self.piece(BUFFER_BYTES as u64) as usize)];
+        let bytes = &bytes[..bytes.len().min(self.piece(self.patience.bytes as u64) as usize)];
         let body = &bytes[..self.exchange.data(bytes.len(), self.out)];
         self.sent.body_bytes += body.len() as u64;
         if body.len() < COPY_BYTES {
@@ -332,7 +338,7 @@ impl<'r> Response<'r> {
         if matches!(self.stage, Stage::Cut | Stage::File) {
             return Err(self.cut());
         }
-        if length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < BUFFER_BYTES {
+        if length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < self.patience.bytes {
             let taken = self.copy_file(file.as_fd(), offset, length)?;
             return if taken == length { Ok(()) } else { Err(self.cut()) };
         }
@@ -368,8 +374,8 @@ impl<'r> Response<'r> {
     /// more.
     pub fn wait_for_room(&mut self) -> Result<(), Gone> {
         let mut full = std::mem::take(&mut self.full);
-        while full || self.out.len() - self.sent_at > BUFFER_BYTES / 2 {
-            match stream::wait(self.fd, Until::Writable, self.timeout) {
+        while full || self.out.len() - self.sent_at > self.patience.bytes / 2 {
+            match stream::wait(self.fd, Until::Writable, self.patience.timeout) {
                 Ok(true) => self.send(&[])?,
                 Ok(false) | Err(_) => return Err(self.cut()),
             }

@@ -47,7 +47,7 @@ impl Engine<'_> {
         }
         let wire =
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
-        let mut response = Response::new(wire, core.now.date(), close, self.rules.timeout);
+        let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
@@ -118,7 +118,7 @@ impl Engine<'_> {
     /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.
     fn wants_to_close(&self, connection: &Connection) -> bool {
         let one_each = self.rules.keepalive.is_none() && !connection.exchange.is_fronted();
-        one_each || self.draining.load(Ordering::Relaxed)
+        one_each || self.is_leaving()
     }
 
     fn recycle_after(&self, requests: u64) {
@@ -214,18 +214,14 @@ impl Engine<'_> {
 
     /// A refused request leaves a line, at most one a second: a flood of them is not to become a flood of lines.
     /// `answered`: the client was told, too.
-    pub(crate) fn tell_refusal<A: App>(
-        &self,
-        core: &Core<'_, A>,
-        connection: &Connection,
-        refusal: Refusal,
-        answered: bool,
-    ) {
-        let Some(before) = self.refusals.count(core.now.second()) else { return };
+    pub(crate) fn tell_refusal(&self, second: i64, connection: &Connection, refusal: Refusal, answered: bool) {
+        let Some(before) = self.refusals.count(second) else { return };
         let hint = match refusal {
             Refusal::HeadTooLarge | Refusal::TargetTooLong => {
                 format!(" (buffer-size = {})", self.rules.limits.head_bytes)
             }
+            Refusal::Crowded => format!(" (request-queue = {})", self.rules.queue_limit),
+            Refusal::Stale => format!(" (request-queue-timeout = {})", self.rules.queue_timeout_ms / 1000),
             Refusal::Modifier(number) => format!(" (modifier1 {number})"),
             Refusal::Role(number) => format!(" (role {number})"),
             _ => String::new(),

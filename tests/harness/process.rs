@@ -82,6 +82,18 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default()
     }
 
+    /// How often a thread of it has gone to sleep so far.
+    pub fn wakes(self, thread: &str) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let read = |task: &std::fs::DirEntry, file: &str| std::fs::read_to_string(task.path().join(file)).ok();
+        let found = tasks.filter(|task| read(task, "comm").is_some_and(|name| name.trim() == thread));
+        let lines = found.filter_map(|task| read(&task, "status"));
+        let count = |text: String| {
+            text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
+        };
+        lines.filter_map(count).sum()
+    }
+
     /// Processor time it has used, in clock ticks (hundredths of a second).
     pub fn ticks(self) -> u64 {
         stat(self.pid).map_or(0, |stat| stat.ticks)

@@ -61,10 +61,11 @@ fn end_python(py: Python<'_>) {
     }
 }
 
-/// Whether this worker serves a socket: `map-socket` may leave it to others.
-fn serves(sockets: &Sockets, slot: u32, number: usize) -> bool {
-    let mut mapped = sockets.map_socket.iter().filter(|mapped| mapped.socket == number).peekable();
-    mapped.peek().is_none() || mapped.any(|mapped| mapped.workers.contains(&slot))
+/// The workers that serve a socket, where `map-socket` leaves it to some.
+fn mapped(sockets: &Sockets, number: usize) -> Option<Vec<u32>> {
+    let of = sockets.map_socket.iter().filter(|mapped| mapped.socket == number);
+    let workers: Vec<u32> = of.flat_map(|mapped| mapped.workers.iter().copied()).collect();
+    (!workers.is_empty()).then_some(workers)
 }
 
 /// Whether a load balancer says who the clients are. As in uWSGI, `http` has an option of its own, and only HTTP relies
@@ -81,7 +82,7 @@ fn proxied(sockets: &Sockets, said: &Said) -> Proxied {
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, listeners, mut apps, mut files, .. } = zygote;
+    let Zygote { log, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
     if lazy {
         match mount::everything(py, &config, &log) {
             Ok(loaded) => {
@@ -97,7 +98,8 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
     }
     autoreload::watch(&config, slot, &channel, files);
     let listeners = config.listeners().iter().zip(listeners).enumerate().filter_map(|(number, (said, fd))| {
-        if !serves(&config.sockets, slot, number) {
+        let mapped = mapped(&config.sockets, number);
+        if mapped.as_ref().is_some_and(|workers| !workers.contains(&slot)) {
             return None;
         }
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
@@ -107,12 +109,21 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             // What the application starts may accept there, or not: nothing else depends on it.
             let _ = exec::keep_at_exec(fd.as_fd());
         }
-        Some(Listener { fd, exchange: protocol.exchange, proxied: proxied(&config.sockets, said), port })
+        let identity = listen::identity(fd.as_fd()).ok()?;
+        Some(Listener {
+            fd,
+            exchange: protocol.exchange,
+            proxied: proxied(&config.sockets, said),
+            is_mapped: mapped.is_some(),
+            port,
+            identity,
+        })
     });
     let setup = Setup {
         config: &config,
         listeners: listeners.collect(),
         channel,
+        handover: &handover,
         scoreboard: &scoreboard,
         seat,
         slot,

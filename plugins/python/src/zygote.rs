@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{FromZygote, Message, ToZygote};
 use ruwsgi_contract::scoreboard::Scoreboard;
 use ruwsgi_log::Log;
@@ -32,6 +33,7 @@ pub struct Zygote {
     pub log: Log,
     pub config: Arc<Config>,
     pub scoreboard: Arc<Scoreboard>,
+    pub handover: Handover,
     pub listeners: Vec<OwnedFd>,
     /// The applications; none when each worker loads its own.
     pub apps: SharedApps,
@@ -90,6 +92,10 @@ impl Zygote {
         let Some([log, config, scoreboard, locks]) = four() else {
             return Err(broken("descriptors are missing"));
         };
+        let mut three = || Some([fds.next()?, fds.next()?, fds.next()?]);
+        let Some(handover) = three() else {
+            return Err(broken("descriptors are missing"));
+        };
         let io = |error: std::io::Error| broken(&error.to_string());
         let log = Log::received(log).map_err(io)?;
         log.subscribe();
@@ -117,8 +123,9 @@ impl Zygote {
         }
         let (config, scoreboard) = (Arc::new(config), Arc::new(Scoreboard::open(scoreboard).map_err(io)?));
         let module = Some((Locks::open(locks).map_err(io)?, reloaded));
+        let handover = Handover::open(handover).map_err(io)?;
         let (listeners, apps, files) = (fds.collect(), SharedApps::default(), Files::default());
-        Ok(Some(Self { master, log, config, scoreboard, listeners, apps, files, module }))
+        Ok(Some(Self { master, log, config, scoreboard, handover, listeners, apps, files, module }))
     }
 
     /// Loads the application, unless the workers do, and makes the heap ready to be shared.

@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use ruwsgi_contract::BUILD;
+use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{Message, ToZygote};
-use ruwsgi_contract::scoreboard::{Scoreboard, Status};
+use ruwsgi_contract::scoreboard::Scoreboard;
 use ruwsgi_options::{Config, encode};
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::exec::{self, Program};
@@ -31,6 +32,8 @@ const ZYGOTE_MERCY_S: u32 = 3;
 pub(super) struct Hosted {
     pub config: Rc<Config>,
     pub listeners: Vec<Rc<Bound>>,
+    /// Shared by all generations that have the same listeners.
+    pub handover: Rc<Handover>,
     pub scoreboard: Scoreboard,
     /// The interpreter, as it was executed.
     pub python: String,
@@ -69,10 +72,16 @@ impl Hosted {
         let past = self.pasts.entry(slot).or_default();
         let gone = self.scoreboard.seat(seat as usize);
         past.requests = past.requests.wrapping_add(gone.requests());
-        gone.set_status(Status::Gone);
+        gone.vacate();
         if let Some((successor, _)) = self.scoreboard.occupant(slot) {
             successor.set_before(past.requests);
         }
+    }
+
+    /// Connections that came through the listeners of the one have come through those of the other, too.
+    pub(super) fn listens_on(&self, listeners: &[Rc<Bound>]) -> bool {
+        let has = |all: &[Rc<Bound>], one: &Rc<Bound>| all.iter().any(|other| Rc::ptr_eq(one, other));
+        listeners.iter().all(|one| has(&self.listeners, one)) && self.listeners.iter().all(|one| has(listeners, one))
     }
 }
 
@@ -91,19 +100,21 @@ impl Ground {
         &self,
         (generation, reloaded): (u32, bool),
         config: Rc<Config>,
-        listeners: Vec<Rc<Bound>>,
+        (listeners, handover): (Vec<Rc<Bound>>, Option<Rc<Handover>>),
     ) -> Result<(i32, Hosted), String> {
         let env = environment(&self.env, &config);
         let interpreter = python::find(&config, &env)?;
         let failed = |error| format!("no zygote can be made: {}", why(&error));
         let seats = processes(&config) + SPARE_SEATS;
         let scoreboard = Scoreboard::create(seats as usize, config.workers.threads.max(1) as usize).map_err(failed)?;
+        let handover = handover.map_or_else(|| Handover::create().map(Rc::new), Ok).map_err(failed)?;
         let directives = memory::sealed_file(&encode(&config.directives)).map_err(failed)?;
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         ours.identify().map_err(failed)?;
         let hello = ToZygote::Hello { master: process::id(), generation, reloaded };
         let mut fds: Vec<BorrowedFd<'_>> =
             vec![self.log.as_fd(), directives.as_fd(), scoreboard.file(), self.locks.file()];
+        fds.extend(handover.files());
         fds.extend(listeners.iter().map(|bound| bound.as_fd()));
         ours.send(&hello.encode(), &fds).map_err(failed)?;
         let number = |fd: BorrowedFd<'_>| fd.as_raw_fd();
@@ -129,6 +140,7 @@ impl Ground {
             Hosted {
                 config,
                 listeners,
+                handover,
                 scoreboard,
                 python,
                 zygote,

@@ -70,6 +70,8 @@ struct Line {
     generation: u32,
     slot: u32,
     seat: u32,
+    /// It accepts connections.
+    up: bool,
     draining: bool,
     /// `None`: the worker holds its end no longer.
     channel: Option<Channel>,
@@ -228,7 +230,10 @@ impl Master {
             match receive(&self.poll, &mut line.channel)? {
                 None => return Some(Input::WorkerClosed { worker }),
                 Some(message) => match (FromWorker::decode(&message.bytes), message.pid) {
-                    (Some(said), Some(sender)) => return Some(Input::Worker { worker, sender, said }),
+                    (Some(said), Some(sender)) => {
+                        line.up |= said == FromWorker::Up;
+                        return Some(Input::Worker { worker, sender, said });
+                    }
                     _ => tracing::error!("a worker sent what is no message: ignored"),
                 },
             }
@@ -250,8 +255,9 @@ impl Master {
             Order::Begin { generation, how } => Some(self.begin(generation, how)),
             Order::Spawn { generation, worker, slot, seat } => self.spawn(generation, worker, slot, seat),
             Order::Drain { worker, mercy_ms, last } => {
+                let heirs = !last && self.has_heirs(worker);
                 let last = last || self.is_last_to_accept(worker);
-                self.tell_worker(worker, ToWorker::Drain { mercy_ms, last });
+                self.tell_worker(worker, ToWorker::Drain { mercy_ms, last, heirs });
                 None
             }
             Order::Raise { signal } => Some(Input::Signal { signal, in_flight: self.in_flight() }),
@@ -294,7 +300,9 @@ impl Master {
                 How::Reload => true,
                 How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
             };
-            let (zygote, hosted) = self.ground.start((generation, reloaded), config, listeners)?;
+            let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners));
+            let handover = same.map(|hosted| hosted.handover.clone());
+            let (zygote, hosted) = self.ground.start((generation, reloaded), config, (listeners, handover))?;
             Ok((zygote, hosted, settings))
         });
         match begun {
@@ -347,7 +355,7 @@ impl Master {
             }
         };
         let lost = channel.is_none().then_some(Input::WorkerClosed { worker });
-        self.workers.insert(worker, Line { generation, slot, seat, draining: false, channel });
+        self.workers.insert(worker, Line { generation, slot, seat, up: false, draining: false, channel });
         lost
     }
 
@@ -380,6 +388,15 @@ impl Master {
         let Some(hosted) = self.generations.get(&generation) else { return false };
         let dropped = hosted.listeners.iter().any(|bound| Rc::strong_count(bound) == 1);
         dropped && others.all(|(_, line)| line.draining)
+    }
+
+    /// Another worker goes on with the same listeners: it can take over connections that are kept.
+    fn has_heirs(&self, worker: u64) -> bool {
+        let handover = |line: &Line| Some(&self.generations.get(&line.generation)?.handover);
+        let Some(own) = self.workers.get(&worker).and_then(handover) else { return false };
+        let goes_on = |line: &Line| line.up && !line.draining;
+        let mut others = self.workers.iter().filter(|(other, line)| **other != worker && goes_on(line));
+        others.any(|(_, line)| handover(line).is_some_and(|its| Rc::ptr_eq(own, its)))
     }
 
     fn tell(&mut self, event: &Event) {

@@ -96,7 +96,7 @@ impl Gather<'_> {
         let said = Directive { name: name.to_string(), value: Some(value.into()), origin: origin.clone() };
         if !self.is_forbidden(&said) {
             // What a block says is said as often as the block wants: so is what that sets.
-            self.record(said);
+            self.record(&said);
         }
         Ok(())
     }
@@ -108,7 +108,7 @@ impl Gather<'_> {
             return Err(format!("{text} is an option and can be no placeholder"));
         }
         self.placeholders.insert(name.into());
-        self.record(Directive { name: text, value: Some(value.into()), origin: directive.origin.clone() });
+        self.record(&Directive { name: text, value: Some(value.into()), origin: directive.origin.clone() });
         // uWSGI does not fill in what such a placeholder holds.
         if let Some(record) = self.records.last_mut() {
             record.done = true;

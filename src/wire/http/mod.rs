@@ -144,6 +144,9 @@ impl Exchange for Http {
         push_field(b"Date", date, out);
         push_field(b"Content-Type", b"text/plain", out);
         push_length(status.len() as u64 + 1, out);
+        if let Some(seconds) = refusal.retry_after() {
+            push_field(b"Retry-After", seconds.as_bytes(), out);
+        }
         push_field(b"Connection", b"close", out);
         out.extend_from_slice(b"\r\n");
         if !self.asked.head {

@@ -7,6 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{FromWorker, Message, ToWorker};
 use ruwsgi_contract::scoreboard::Scoreboard;
 use ruwsgi_log::Log;
@@ -138,13 +139,16 @@ impl Worker {
             let scoreboard = Scoreboard::create(1, config.workers.threads as usize).unwrap();
             let listeners = vec![Listener {
                 proxied: Proxied::Never,
+                is_mapped: false,
+                identity: ruwsgi_sys::listen::identity(listener.as_fd()).unwrap(),
                 fd: OwnedFd::from(listener),
                 exchange: ruwsgi_wire::http::exchange,
                 port: address.port().to_string(),
             }];
             let log = Log::stderr().unwrap();
-            run(Setup { config: &config, listeners, channel, scoreboard: &scoreboard, seat: 0, slot: 1, log }, &Echo)
-                .unwrap();
+            let handover = Handover::create().unwrap();
+            let (config, handover, scoreboard) = (&config, &handover, &scoreboard);
+            run(Setup { config, listeners, channel, handover, scoreboard, seat: 0, slot: 1, log }, &Echo).unwrap();
         });
         let Received::Message(up) = master.receive(true).unwrap() else { panic!("the worker said nothing") };
         assert_eq!(FromWorker::decode(&up.bytes), Some(FromWorker::Up));
@@ -158,7 +162,7 @@ impl Worker {
     }
 
     fn drain(&self) {
-        self.master.send(&ToWorker::Drain { mercy_ms: 60_000, last: false }.encode(), &[]).unwrap();
+        self.master.send(&ToWorker::Drain { mercy_ms: 60_000, last: false, heirs: false }.encode(), &[]).unwrap();
     }
 
     fn join(&mut self) {
