@@ -45,6 +45,7 @@ mod judge;
 mod kind;
 mod kind_language;
 mod kind_log;
+mod kind_socket;
 mod kind_static;
 #[cfg(feature = "argv")]
 mod known;

@@ -8,12 +8,12 @@ use std::sync::LazyLock;
 
 use crate::directive::{Directive, Origin};
 use crate::kind::{
-    Address, Arg, Bytes, Count, Environ, Few, Fields, Flag, Keepalive, Kind, Mappings, MaybeCount, MaybeFlag,
-    MaybeSeconds, Mode, Mounts, OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket,
-    Text, Texts, Umask,
+    Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
+    OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -309,7 +309,7 @@ options! {
         ["ignore-sigpipe"] => ignore_sigpipe: Flag = true;
         /// always on: a connection is accepted before its first byte is there
         ["no-defer-accept"] => no_defer_accept: Flag = true;
-        /// believe X-Forwarded-Proto from there too; * is everybody
+        /// believe X-Forwarded-Proto and Forwarded from there; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
         /// add this field to all responses
         ["add-header"] => add_header: Fields;

@@ -198,17 +198,17 @@ pub enum At {
 }
 
 /// A socket that whoever started this process has opened, under its number: a descriptor of our own for it, and where
-/// it is bound. What is no listening stream socket is an error. The first one stays, and is closed at exec.
+/// it is bound. What is no listening stream socket is an error, and left alone. The first one stays, and is closed at exec.
 pub fn inherited(number: RawFd) -> io::Result<(OwnedFd, At)> {
     // SAFETY: the number is only asked about, and nothing is done where nobody has opened it.
     let given = unsafe { BorrowedFd::borrow_raw(number) };
-    fcntl(given, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     let fd = given.try_clone_to_owned()?;
     let told = |found: nix::Result<bool>| found.unwrap_or(false);
     let is_stream = told(getsockopt(&fd, sockopt::SockType).map(|kind| kind == SockType::Stream));
     if !is_stream || !told(getsockopt(&fd, sockopt::AcceptConn)) {
         return Err(io::Error::other("is no socket that listens"));
     }
+    fcntl(given, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
     let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
     fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
     let at = place(fd.as_fd())?;

@@ -16,6 +16,7 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
+use crate::trust;
 use crate::watch::{Watch, describe};
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
@@ -178,6 +179,8 @@ impl Engine<'_> {
             https(Key::UwsgiScheme)
         } else if forwarded && self.trusts(&connection.peer, "X-Forwarded-Proto") {
             https(Key::ForwardedProto) || on(Key::ForwardedSsl)
+        } else if let Some(forwarded) = vars.key(Key::Forwarded).filter(|_| self.rules.trust.names(&connection.peer)) {
+            trust::forwarded_https(forwarded)
         } else {
             on(Key::Https) || https(Key::RequestScheme)
         };
