@@ -255,7 +255,7 @@ options! {
         ["protocol", "socket-protocol"] => protocol: Protocol = "uwsgi";
         /// serve HTTP there: host:port, /path or @name
         ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;
-        /// bind this before the privileges are dropped, for listeners at =0, =1 ...
+        /// bind this before the privileges are dropped, for =NUM
         ["shared-socket", "undeferred-shared-socket"] => shared_socket: Texts as "ADDRESS";
         /// only these workers serve this socket, counted from 0
         ["map-socket"] => map_socket: Mappings;
