@@ -1,13 +1,18 @@
-//! `ruwsgi curl`: what asks a server instead of being one. The first word of the command line decides; everything else
-//! there is the server's.
+//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, which asks a
+//! server instead of being one. The first word of the command line decides; everything else there is the server's.
 //!
-//! Each command reads its words and writes text. Nothing is started.
+//! Each command reads its words and writes text; the first three load a file as `--ini FILE` would. Nothing is started.
 
+mod check;
 mod curl;
+mod explain;
+mod migrate;
 
-use std::io;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::Path;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint};
 use ruwsgi_core::exit;
 use ruwsgi_options::Source;
 
@@ -17,7 +22,12 @@ struct Verb {
     run: fn(&ArgMatches, &Source) -> io::Result<u8>,
 }
 
-const VERBS: &[Verb] = &[Verb { command: curl::command, run: curl::run }];
+const VERBS: &[Verb] = &[
+    Verb { command: check::command, run: check::run },
+    Verb { command: explain::command, run: explain::run },
+    Verb { command: migrate::command, run: migrate::run },
+    Verb { command: curl::command, run: curl::run },
+];
 
 /// The exit code of the command that the first word asks for, if it asks for one.
 pub fn run(source: &Source) -> Option<u8> {
@@ -35,4 +45,46 @@ pub fn run(source: &Source) -> Option<u8> {
             if error.use_stderr() { exit::FAILED } else { exit::DONE }
         }
     })
+}
+
+/// `FILE`, and what may follow behind `--`.
+fn file_and_options(command: Command) -> Command {
+    let file = Arg::new("file").value_name("FILE").required(true).value_hint(ValueHint::FilePath);
+    let file = file
+        .value_parser(clap::value_parser!(OsString))
+        .help("app.ini, app.ini:section, app.yaml, - for standard input");
+    command.arg(file).arg(options())
+}
+
+/// What the server would be given beside the file.
+fn options() -> Arg {
+    let options = Arg::new("options").value_name("OPTION").last(true).num_args(0..).action(ArgAction::Append);
+    options.value_parser(clap::value_parser!(OsString)).help("more of the command line, such as --http :8080")
+}
+
+/// What a server would be started from that is given this file, and the options behind `--`.
+fn source_of(file: &OsStr, words: &ArgMatches, source: &Source) -> Source {
+    let option = match format(file) {
+        Some("yaml" | "yml") => "--yaml",
+        Some("json" | "js") => "--json",
+        Some("xml") => "--xml",
+        _ => "--ini",
+    };
+    let given = words.get_many::<OsString>("options").into_iter().flatten().cloned();
+    let argv = ["ruwsgi".into(), option.into(), file.to_owned()].into_iter().chain(given).collect();
+    Source { argv, ..source.clone() }
+}
+
+/// How the name of a file ends, without a section behind it.
+fn format(file: &OsStr) -> Option<&str> {
+    let name = file.to_str()?;
+    let name = name.rsplit_once(':').map_or(name, |(name, _)| name);
+    Path::new(name).extension().and_then(OsStr::to_str)
+}
+
+/// Writes a whole text at once.
+fn print(text: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(text)?;
+    out.flush()
 }

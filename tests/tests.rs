@@ -9,6 +9,7 @@ mod harness;
 
 mod api;
 mod bad_input;
+mod check;
 mod conformance;
 mod curl;
 mod daemonize;
@@ -26,6 +27,7 @@ mod inherit;
 mod limits;
 mod log_format;
 mod logs;
+mod migrate;
 mod mounts;
 mod options;
 mod proxy_protocol;

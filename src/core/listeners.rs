@@ -15,7 +15,7 @@ use ruwsgi_options::{Config, Listener, Mapped};
 use ruwsgi_sys::listen::{self, At, Owner, Place as Seen, Tuning};
 use ruwsgi_sys::privilege;
 
-use self::address::Address;
+pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
 use crate::{Place, why};
 
@@ -243,7 +243,7 @@ impl Drop for Bound {
 }
 
 /// The address of a listener; `=N` is that of the Nth `shared-socket`.
-fn address_of(config: &Config, listener: &Listener) -> Result<Address, String> {
+pub(crate) fn address_of(config: &Config, listener: &Listener) -> Result<Address, String> {
     let Some(number) = listener.address.strip_prefix('=') else { return Address::parse(&listener.address) };
     let number: usize = number.parse().map_err(|_| "names no shared-socket: =0 is the first".to_owned())?;
     let shared = config.sockets.shared_socket.get(number);

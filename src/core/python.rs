@@ -50,7 +50,8 @@ fn value<'e>(env: &'e [(OsString, OsString)], wanted: &str) -> Option<&'e OsStr>
     env.iter().rev().find(|(name, _)| name == wanted).map(|(_, value)| value.as_os_str())
 }
 
-fn in_folder(home: &Path) -> Result<PathBuf, String> {
+/// The interpreter of a virtual environment, or why it has none.
+pub(crate) fn in_folder(home: &Path) -> Result<PathBuf, String> {
     if !home.is_dir() {
         return Err(format!("{} is no folder", home.display()));
     }

@@ -42,8 +42,8 @@ const BARE: &str = "\0";
 
 /// The words of later commands, which are no files.
 const COMMANDS: &[&str] = &[
-    "serve", "dev", "check", "config", "migrate", "status", "top", "reload", "stop", "drain", "workers", "logs",
-    "metrics", "version", "doctor", "gunicorn",
+    "serve", "dev", "config", "status", "top", "reload", "stop", "drain", "workers", "logs", "metrics", "version",
+    "doctor", "gunicorn",
 ];
 
 /// The words in their order, those without an option last; `arguments` is without the program's name.
@@ -291,7 +291,7 @@ mod tests {
         assert_eq!(words("-%"), Err("-%: unknown option (command line)".into()));
         assert_eq!(words("-p"), Err("--processes: a value is missing (command line)".into()));
         assert_eq!(words("--ini"), Err("--ini: a value is missing (command line)".into()));
-        assert_eq!(words("check x"), Err("the command check is not built yet: see --help".into()));
+        assert_eq!(words("top x"), Err("the command top is not built yet: see --help".into()));
     }
 
     #[test]

@@ -87,6 +87,14 @@ impl Config {
         last.map(|directive| &directive.origin)
     }
 
+    /// Where an option was given this value, or a value that ends with it: of several lines of a list, the one that counts.
+    pub fn origin_of(&self, option: &str, value: &str) -> Option<&Origin> {
+        let names = row(option).map_or(&[][..], |(row, _)| row.names);
+        let ends = |said: &Directive| said.value.as_ref().is_some_and(|text| text.ends_with(value.as_bytes()));
+        let mut lines = self.directives.iter().filter(|said| names.contains(&said.name.as_str()));
+        lines.rfind(|said| ends(said)).map(|said| &said.origin)
+    }
+
     /// Where to listen, in the order in which it was said.
     pub fn listeners(&self) -> &[Listener] {
         &self.sockets.listeners

@@ -141,7 +141,8 @@ impl Sweeps {
                     Ok(None)
                 }
             };
-            let next = replace_one(value.as_bstr(), symbol, &mut ask)?;
+            // uWSGI looks again from the second byte on: a placeholder that comes to stand first stays.
+            let next = replace_one(value.as_bstr(), symbol, usize::from(round > 0), &mut ask)?;
             records[index].unsure |= unsure;
             let Some(next) = next else { break };
             if round >= MOST_ROUNDS || next.len() > MOST_BYTES {
@@ -168,17 +169,19 @@ impl Sweeps {
     }
 }
 
-/// The value with the first placeholder filled in that `ask` knows, or `None`. `ask` gets the key and the whole text.
+/// The value with the first placeholder filled in that `ask` knows and that stands at `from` or behind it, or `None`.
+/// `ask` gets the key and the whole text.
 ///
 /// A symbol inside a key begins a new one, so `%(a%(b))` asks for `b` first; parentheses inside a key have to match.
 fn replace_one(
     value: &BStr,
     symbol: u8,
+    from: usize,
     ask: &mut impl FnMut(&BStr, &BStr) -> Result<Option<BString>, String>,
 ) -> Result<Option<BString>, String> {
     // Where the last symbol stands, if nothing but an open key follows; where its key begins; the parentheses in it.
     let (mut start, mut key, mut depth) = (None, None, 0);
-    for (at, byte) in value.iter().enumerate() {
+    for (at, byte) in value.iter().enumerate().skip(from) {
         match (byte, start, key) {
             (byte, ..) if *byte == symbol => (start, key) = (Some(at), None),
             (b'(', Some(_), None) => (key, depth) = (Some(at + 1), 0),
@@ -278,13 +281,15 @@ mod tests {
     #[test]
     fn the_scan_begins_again_after_each_filling() {
         assert_eq!(first(&[("a", "x%(b)"), ("b", "%(c)"), ("c", "1")]), "x1");
-        assert_eq!(first(&[("a", "%(b)c)"), ("b", "%("), ("c", "1")]), "1", "what comes out is read again");
+        assert_eq!(first(&[("a", " %(b)c)"), ("b", "%("), ("c", "1")]), " 1", "what comes out is read again");
+        assert_eq!(first(&[("a", "%(b)"), ("b", "%(c)"), ("c", "1")]), "%(c)", "uWSGI looks at the first byte once");
+        assert_eq!(first(&[("a", "%(b)%(b)"), ("b", "%(c)"), ("c", "1")]), "%(c)1");
     }
 
     #[test]
     fn the_inner_one_comes_first() {
-        assert_eq!(first(&[("e", "%(a%(c))"), ("c", "1"), ("a1", "x")]), "x");
-        assert_eq!(first(&[("e", "$($(NAME))")]), "/root");
+        assert_eq!(first(&[("e", "/%(a%(c))"), ("c", "1"), ("a1", "x")]), "/x");
+        assert_eq!(first(&[("e", "/$($(NAME))")]), "//root");
         assert_eq!(first(&[("e", "%($(NAME))"), ("HOME", "home")]), "home", "variables are first");
     }
 
@@ -300,7 +305,11 @@ mod tests {
         assert!(text.starts_with("<[package]\n") && text.ends_with("workspace = true>"), "{text}");
         assert_eq!(problem(&[("a", "@(nope)")]), "a: cannot read nope: no such file or directory (command line)");
         assert_eq!(first(&[("a", "<@(exec://echo $((3 + 4)))>")]), "<7>");
-        assert_eq!(first(&[("a", "@(exec://echo '%'\\(b\\))"), ("b", "1")]), "1", "what a command says is read again");
+        assert_eq!(
+            first(&[("a", "/@(exec://echo '%'\\(b\\))"), ("b", "1")]),
+            "/1",
+            "what a command says is read again"
+        );
         assert!(problem(&[("a", "@(http://localhost/)")]).contains("nothing is read over the network"));
     }
 
@@ -322,6 +331,7 @@ mod tests {
     fn what_leads_back_to_itself_ends() {
         assert_eq!(first(&[("a", "%(a)")]), "%(a)");
         assert_eq!(first(&[("a", "%(b)"), ("b", "%(a)")]), "%(a)");
+        assert_eq!(first(&[("a", "%(a)x")]), "%(a)xx");
         assert_eq!(problem(&[("a", "x%(a)")]), "a: a %() in it leads back to itself (command line)");
         assert!(problem(&[("a", "%(b)%(b)"), ("b", "%(a)%(a)")]).contains("leads back to itself"));
     }

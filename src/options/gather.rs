@@ -198,7 +198,15 @@ impl<'a> Gather<'a> {
             }
             Times::Perhaps(item) => {
                 self.conditional = true;
-                self.record_with(directive, &item);
+                let index = self.records.len();
+                match item {
+                    Some(item) => self.record_with(directive, &item),
+                    None => self.record(directive),
+                }
+                // What an unknown item stands in is unknown, too.
+                if let Some(record) = self.records.get_mut(index) {
+                    record.unsure = record.directive.value.as_ref().is_some_and(|value| value.contains_str("%(_)"));
+                }
                 self.conditional = false;
             }
         }
@@ -251,16 +259,11 @@ impl<'a> Gather<'a> {
             let record = &mut self.records[index];
             let directive = record.directive.clone();
             let declared = self.declared.has(&directive.name);
-            match directive.name.as_str() {
-                _ if record.done => {}
-                "inherit" | "declare-option2" | "print" => record.done = true,
-                _ if declared => record.done = true,
-                _ => {
-                    index += 1;
-                    continue;
-                }
-            }
             index += 1;
+            if record.done || !(declared || matches!(&*directive.name, "inherit" | "declare-option2" | "print")) {
+                continue;
+            }
+            record.done = true;
             match directive.name.as_str() {
                 "inherit" => {
                     let through = std::mem::replace(&mut self.through, self.records[index - 1].through.clone());

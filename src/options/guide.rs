@@ -20,6 +20,9 @@ Nothing is ignored silently. Each option that does nothing here is named at the 
 the server does not start where leaving an option out would open, expose or change something. `--strict` makes errors of
 the warnings: start with it once, and none is missed. `--show-config` says in the log what was read.
 
+`ruwsgi check uwsgi.ini` says all of this without a start, and `ruwsgi migrate uwsgi.ini` writes a small file that means the
+same: [check.md](check.md).
+
 [options.md](options.md) has all options of uWSGI with what becomes of them, `ruwsgi --help OPTION` a single one.
 
 ## What differs on purpose

@@ -17,7 +17,7 @@ ruwsgi [OPTION]... MODULE:CALLABLE    the same without a file, on port 8000
 
 const MORE: &str = "
 An option is the same here (--processes 4), in a file (processes = 4) and in the
-environment (UWSGI_PROCESSES=4). --help-all prints all, --help OPTION one.
+environment (UWSGI_PROCESSES=4). More: --help-all, --help OPTION, check --help.
 ";
 
 /// What most people need, with what `--help` says of it: the table says more.

@@ -78,7 +78,7 @@ fn severe(error: bool, message: &str) -> Problem {
 }
 
 /// The usual way to make uWSGI stop gracefully calls a C function of it by its name.
-fn asks_for_graceful_term(directive: &Directive) -> bool {
+pub fn asks_for_graceful_term(directive: &Directive) -> bool {
     let value = directive.value.as_ref().map(|value| value.to_str_lossy()).unwrap_or_default();
     let asks = value.split_whitespace().eq(["unix_signal:15", "gracefully_kill_them_all"]);
     directive.name == "hook-master-start" && asks

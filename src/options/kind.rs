@@ -252,8 +252,14 @@ impl Kind for MaybeCount {
     const HINT: &'static str = "NUM";
     const TAKES: Option<&'static str> = Some("a number from 1");
 
+    /// 0, and what is read as 0, is what uWSGI takes for a text that it does not fill in: nothing was said.
     fn read(field: &mut Option<u32>, said: &Said<'_>) -> Reading {
-        Count::read(field.insert(0), said)
+        let number = Number::read(said.value);
+        if number.value != 0 {
+            return Count::read(field.insert(0), said);
+        }
+        *field = None;
+        Ok(odd(number.problem.or(Some("0 is too small".into())), &"the default"))
     }
 }
 
@@ -588,6 +594,15 @@ pub(crate) mod tests {
         assert_eq!(read::<Bytes>(Some("true")).1, Err("\"true\" is not a number".into()));
         assert_eq!(read::<Bytes>(Some("65536")), (65536, Ok(None)));
         assert_eq!(read::<Bytes>(Some("99999999999")).1, Err("99999999999 is too large: at most 1073741824".into()));
+    }
+
+    #[test]
+    fn a_queue_of_nothing_is_the_default() {
+        assert_eq!(read::<MaybeCount>(Some("128")), (Some(128), Ok(None)));
+        assert_eq!(read::<MaybeCount>(Some("0")), (None, Ok(Some("0 is too small -> the default".into()))));
+        let text = "@(/proc/sys/net/core/somaxconn)";
+        assert_eq!(read::<MaybeCount>(Some(text)).0, None);
+        assert_eq!(read::<MaybeCount>(Some("-1")).1, Err("-1 is negative".into()));
     }
 
     #[test]

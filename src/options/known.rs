@@ -78,6 +78,11 @@ pub fn known(name: &str) -> Option<Known> {
     INDEX.get(name).copied()
 }
 
+/// Whether an option of this name works.
+pub fn works(name: &str) -> bool {
+    matches!(known(name), Some(Known::Works))
+}
+
 /// What somebody may have meant who wrote this unknown name.
 pub fn meant(name: &str) -> Option<&'static str> {
     let plain = name.to_ascii_lowercase().replace('_', "-");

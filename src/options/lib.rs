@@ -22,6 +22,8 @@ mod argv;
 mod attached;
 #[cfg(feature = "argv")]
 mod calculate;
+#[cfg(feature = "argv")]
+mod check;
 mod config;
 #[cfg(feature = "argv")]
 mod declare;
@@ -30,6 +32,8 @@ mod differences;
 mod directive;
 #[cfg(feature = "argv")]
 mod expand;
+#[cfg(feature = "argv")]
+mod explain;
 #[cfg(feature = "argv")]
 mod forbid;
 #[cfg(feature = "argv")]
@@ -55,6 +59,10 @@ mod load;
 mod logic;
 #[cfg(feature = "argv")]
 mod magic;
+#[cfg(feature = "argv")]
+mod meaning;
+#[cfg(feature = "argv")]
+mod migrate;
 mod plugin;
 #[cfg(test)]
 mod random;
@@ -77,11 +85,19 @@ mod table;
 #[cfg(feature = "argv")]
 mod words;
 
+#[cfg(feature = "argv")]
+pub use check::{Remark, TRAPS, Trap, remarks};
 pub use directive::{Directive, Origin, decode, encode};
+#[cfg(feature = "argv")]
+pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
 #[cfg(feature = "argv")]
+pub use known::works;
+#[cfg(feature = "argv")]
 pub use load::{Loaded, Request, Survey, load, survey};
+#[cfg(feature = "argv")]
+pub use migrate::{Migrated, migrate};
 #[cfg(feature = "argv")]
 pub use record::Record;
 #[cfg(feature = "argv")]

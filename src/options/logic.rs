@@ -32,8 +32,8 @@ pub enum Times {
     Each(Vec<BString>),
     /// Once for each number from 1 on.
     Count(u32),
-    /// It depends on the machine, which is not looked at: perhaps, with this item.
-    Perhaps(BString),
+    /// It depends on the machine, which is not looked at: perhaps, with this item, if it is known.
+    Perhaps(Option<BString>),
 }
 
 /// What a block is evaluated with.
@@ -58,7 +58,11 @@ impl Logic {
     pub fn times(&self, scene: &Scene<'_>) -> Result<Times, String> {
         let argument = self.argument.as_bstr();
         if !scene.here && self.block.is_of_the_machine() {
-            return Ok(Times::Perhaps(self.argument.clone()));
+            return Ok(Times::Perhaps(match self.block {
+                Block::Variable(_) => argument.split_once_str("=").map(|(_, value)| value.into()),
+                Block::Glob | Block::Lines => None,
+                _ => Some(self.argument.clone()),
+            }));
         }
         let path = || scene.source.cwd.join(Path::new(std::ffi::OsStr::from_bytes(argument)));
         let taken = |taken: bool| if taken { Times::Each(vec![self.argument.clone()]) } else { Times::Plain(false) };

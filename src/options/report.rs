@@ -48,7 +48,7 @@ pub struct Error {
 
 impl Problem {
     /// A warning about no option.
-    pub(crate) fn warning(message: impl Into<String>) -> Self {
+    pub fn warning(message: impl Into<String>) -> Self {
         Self {
             severity: Severity::Warning,
             name: String::new(),
@@ -62,7 +62,7 @@ impl Problem {
     }
 
     /// An error about no option.
-    pub(crate) fn error(message: impl Into<String>) -> Self {
+    pub fn error(message: impl Into<String>) -> Self {
         Self { severity: Severity::Error, ..Self::warning(message) }
     }
 
@@ -72,8 +72,14 @@ impl Problem {
         Self { name: name.clone(), text: value.clone(), origin: Some(origin.clone()), ..self }
     }
 
+    /// The same, about this option and value.
+    #[cfg(feature = "argv")]
+    pub fn of(self, name: &str, text: &str) -> Self {
+        Self { name: name.to_owned(), text: Some(text.into()), ..self }
+    }
+
     /// The same, at this place.
-    pub(crate) fn at(self, origin: &Origin) -> Self {
+    pub fn at(self, origin: &Origin) -> Self {
         Self { origin: Some(origin.clone()), ..self }
     }
 

@@ -8,7 +8,7 @@ use ruwsgi_sys::listen;
 
 /// An address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Address {
+pub(crate) enum Address {
     /// A host, which may be empty (any), a name, or a pattern of this machine's addresses; port 0: any free one.
     Inet { host: String, port: u16 },
     /// A file.
@@ -21,7 +21,7 @@ pub(super) enum Address {
 
 impl Address {
     /// Reads it; an error goes on where the text ended: `"x" ERROR`.
-    pub(super) fn parse(text: &str) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
         if let Some(name) = text.strip_prefix('@').or_else(|| text.strip_prefix("\\0")) {
             return Ok(Self::Abstract(name.as_bytes().to_vec()));
         }
@@ -47,15 +47,20 @@ impl Address {
     }
 
     /// The same, as a name without a file where it is a file (`abstract-socket`).
-    pub(super) fn without_file(self) -> Self {
+    pub(crate) fn without_file(self) -> Self {
         match self {
             Self::Unix(path) => Self::Abstract(path.into_os_string().into_encoded_bytes()),
             other => other,
         }
     }
 
+    /// The kernel chooses the port.
+    pub(crate) fn is_any_port(&self) -> bool {
+        matches!(self, Self::Inet { port: 0, .. })
+    }
+
     /// The internet address to bind.
-    pub(super) fn resolve(&self) -> Result<SocketAddr, String> {
+    pub(crate) fn resolve(&self) -> Result<SocketAddr, String> {
         let Self::Inet { host, port } = self else { return Err("is no internet address".to_owned()) };
         if host.is_empty() || host == "*" {
             return Ok((Ipv4Addr::UNSPECIFIED, *port).into());

@@ -14,7 +14,8 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Flag" | "MaybeFlag" | "OptionalFlag" => {
             (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
         }
-        "Count" | "MaybeCount" => ("3", Error("many")),
+        "Count" => ("3", Error("many")),
+        "MaybeCount" => ("3", Odd("many")),
         "OneOrMore" => ("3", Odd("3 ; a note")),
         "Requests" | "Seconds" | "MaybeSeconds" | "MaybeNumber" | "Few" => ("33", Odd("33 ; a note")),
         "Patience" => ("33", Odd("soon")),
