@@ -26,8 +26,9 @@ def write(target, name, data, first=b"\x07"):
 for name, raw in rows("http1"):
     write("http_head", name, raw)
     write("http_chunked", name, raw.partition(b"\r\n\r\n")[2])
-for name, raw in rows("uwsgi"):
-    write("uwsgi_packet", name, raw)
+for protocol, target in [("uwsgi", "uwsgi_packet"), ("fastcgi", "fastcgi_records"), ("scgi", "scgi_netstring")]:
+    for name, raw in rows(protocol):
+        write(target, name, raw)
 for file in (HERE.parent / "examples").glob("*/uwsgi.ini"):
     write("config_file", file.parent.name, file.read_bytes(), b"\0")
 write("config_file", "yaml", b"uwsgi:\n  a: [b, 'c']\n  d: |\n    e\n", b"\1")

@@ -1,9 +1,10 @@
-//! `ruwsgi check`, `explain` and `migrate`: what speaks of a configuration instead of serving it. The first word of the
-//! command line decides; everything else there is the server's.
+//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, which asks a
+//! server instead of being one. The first word of the command line decides; everything else there is the server's.
 //!
-//! Each command reads its words, loads a file as `--ini FILE` would, and writes text. Nothing is started.
+//! Each command reads its words and writes text; the first three load a file as `--ini FILE` would. Nothing is started.
 
 mod check;
+mod curl;
 mod explain;
 mod migrate;
 
@@ -25,6 +26,7 @@ const VERBS: &[Verb] = &[
     Verb { command: check::command, run: check::run },
     Verb { command: explain::command, run: explain::run },
     Verb { command: migrate::command, run: migrate::run },
+    Verb { command: curl::command, run: curl::run },
 ];
 
 /// The exit code of the command that the first word asks for, if it asks for one.

@@ -63,7 +63,7 @@ const BROKEN: &[(&str, &str)] = &[
     ("mount = app.py", "app.ini:4: error: mount: \"app.py\" is not MOUNTPOINT=APPLICATION"),
     ("static-map = /static", "app.ini:4: error: static-map: \"/static\" is not PREFIX=PATH"),
     ("static-expires = *.css 3600", "app.ini:4: error: static-expires: "),
-    ("protocol = fastcgi", "app.ini:4: error: protocol: fastcgi is not built yet"),
+    ("protocol = raw", "app.ini:4: error: protocol: raw is not built yet"),
     ("protocol = htpp", "app.ini:4: error: protocol: \"htpp\" is no protocol"),
     ("socket = 127.0.0.1:web", "app.ini:4: error: socket: \"127.0.0.1:web\" is no address"),
     ("socket = ::1:8080", "app.ini:4: error: socket: \"::1:8080\" is no address: IPv6 goes in brackets"),

@@ -24,16 +24,17 @@ fn hexadecimal() -> Vec<u8> {
 }
 
 /// An example that is prepared.
-struct Example {
-    folder: PathBuf,
+pub struct Example {
+    /// The copy.
+    pub folder: PathBuf,
     /// The variable that names the folder of its data.
-    env: &'static str,
+    pub env: &'static str,
     /// Its scenario; gets the folder.
-    visit: fn(&Path, &mut Visitor),
+    pub visit: fn(&Path, &mut Visitor),
 }
 
 /// A copy of an example, prepared as its README says: once for all tests.
-fn django() -> Option<Example> {
+pub fn django() -> Option<Example> {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     let venv = apps::venv()?;
     let folder = FOLDER.get_or_init(|| {
@@ -118,7 +119,7 @@ impl Example {
 }
 
 /// It ends cleanly, and its log tells of no trouble.
-fn calm(server: Server) {
+pub fn calm(server: Server) {
     let log = server.stop().log;
     let trouble = |line: &&str| {
         let told = line.starts_with("warning") || line.starts_with("error") || line.starts_with("Traceback");

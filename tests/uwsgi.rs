@@ -290,7 +290,7 @@ fn plain_sockets_speak_the_protocol_that_is_named() {
     let server = site("hello.py").ini("socket = 127.0.0.1:0\nprotocol = http\nuwsgi-socket = app.sock").start();
     assert_eq!(server.get("/").ok(), "Hello, world!");
     assert!(ask_unix(&server.path("app.sock"), &request("GET", "/", &[])).ends_with(b"Hello, world!"));
-    for (name, words) in [("fastcgi", "not built yet"), ("gopher", "no protocol")] {
+    for (name, words) in [("raw", "not built yet"), ("gopher", "no protocol")] {
         let ended = site("hello.py").ini(&format!("socket = 127.0.0.1:0\nprotocol = {name}")).run();
         assert_eq!(ended.code, 1);
         assert!(ended.log.contains("protocol: ") && ended.log.contains(words) && ended.log.contains("uwsgi.ini:4"));
@@ -334,8 +334,14 @@ fn through(nginx: &Server) -> Client {
 }
 
 fn nginx_in_front(upstream: &str) {
-    let Some(nginx) = nginx(upstream) else { return };
-    let mut client = through(&nginx);
+    if let Some(nginx) = nginx(upstream) {
+        works_through(&nginx);
+    }
+}
+
+/// Whatever nginx speaks to the server behind it, which has `tests/apps/control.py`, its clients see the same.
+pub fn works_through(nginx: &Server) {
+    let mut client = through(nginx);
     for path in ["/pid", "/size/0", "/size/100000", "/size/2000000"] {
         let answer = client.get(path);
         assert_eq!(answer.status, 200, "{path}");
@@ -349,10 +355,10 @@ fn nginx_in_front(upstream: &str) {
     assert_eq!(client.answer().ok(), "5");
     client.send("HEAD /size/10 HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_eq!(client.answer_head().field("content-length"), Some("10"));
-    let old = through(&nginx).send("GET / HTTP/1.0\r\n\r\n").answer();
+    let old = through(nginx).send("GET / HTTP/1.0\r\n\r\n").answer();
     assert_eq!(old.ok(), "hello");
     let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000));
-    assert_eq!(through(&nginx).send(large).answer().status, 431, "our word, not a 502");
+    assert_eq!(through(nginx).send(large).answer().status, 431, "our word, not a 502");
     assert_eq!(client.get("/gate").status, 500);
     assert_eq!(client.get("/").ok(), "hello");
 }
@@ -383,41 +389,4 @@ fn a_reload_behind_nginx_loses_no_request() {
         assert_eq!(client.get("/").ok(), "hello");
     }
     assert_eq!(client.get("/").ok(), "hello");
-}
-
-/// The rows of the corpus as raw bytes.
-#[test]
-fn the_corpus() {
-    use base64::prelude::{BASE64_STANDARD, Engine};
-    let server = site("conformance.py").ini("socket = 127.0.0.1:0\nbuffer-size = 4096\nprocesses = 2").start();
-    let workers = server.workers();
-    let path = crate::harness::project().join("tests/corpora/uwsgi/uwsgi.jsonl");
-    let text = std::fs::read_to_string(path).unwrap();
-    let mut wrong = Vec::new();
-    for row in text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
-        let bytes = |key: &str| row[key].as_str().map(|text| BASE64_STANDARD.decode(text).unwrap());
-        let raw = bytes("raw_b64").unwrap_or_else(|| {
-            let mut raw = Vec::new();
-            let packed = bytes("raw_zb64").unwrap();
-            std::io::copy(&mut flate2::read::ZlibDecoder::new(&packed[..]), &mut raw).unwrap();
-            raw
-        });
-        let mut client = server.connect();
-        // A server that has refused the start may have closed before the rest is sent.
-        let _ = client.try_send(&raw).and_then(|()| client.try_finish_sending());
-        let answer = client.rest();
-        let body = answer.windows(4).position(|window| window == b"\r\n\r\n").map(|at| &answer[at + 4..]);
-        let seen = body.and_then(|body| serde_json::from_slice::<Value>(body).ok());
-        let right = match (row["verdict"].as_str().unwrap(), row["prefer"].as_str()) {
-            ("accept", _) | ("either", Some("accept")) => seen.is_some(),
-            ("reject", _) | ("either", Some("reject")) => seen.is_none(),
-            _ => true,
-        };
-        let length = row["body_len"].as_u64().unwrap_or(0);
-        if !right || seen.is_some_and(|seen| seen["body"] != length) {
-            wrong.push(format!("{}: {:?}", row["id"], String::from_utf8_lossy(&answer)));
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(server.workers(), workers, "a worker died");
 }

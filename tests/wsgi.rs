@@ -133,6 +133,15 @@ fn the_scheme_comes_from_proxies_that_are_trusted() {
     assert_eq!(scheme("X-Forwarded-Proto: http\r\n"), "http");
     assert_eq!(scheme("X-Forwarded-SSL: on\r\n"), "https");
     assert_ne!(scheme("X-Forwarded-Proto: javascript\r\n"), "javascript");
+    // Only from proxies that are named: others let it pass from their clients.
+    assert_eq!(scheme("Forwarded: for=192.0.2.1;proto=https\r\n"), "http");
+    let server = Site::app("inspect.py").ini("trusted-proxies = 127.0.0.1").start();
+    let raw = "GET / HTTP/1.1\r\nHost: a\r\nForwarded: for=192.0.2.1;proto=https\r\n\r\n";
+    let env = &seen(&server, raw)["env"];
+    assert_eq!(
+        (&env["wsgi.url_scheme"], &env["HTTP_FORWARDED"]),
+        (&"https".into(), &"for=192.0.2.1;proto=https".into())
+    );
 }
 
 #[test]

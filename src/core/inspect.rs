@@ -8,7 +8,7 @@ use std::net::Ipv4Addr;
 
 use ruwsgi_options::{Config, Listener, Problem};
 
-use crate::listeners::Address;
+use crate::listeners::{Address, address_of};
 pub use here::here;
 
 /// The reasons not to start that the sockets give, whatever the machine.
@@ -17,7 +17,11 @@ pub fn on_paper(config: &Config) -> Vec<Problem> {
     let mut seen: HashMap<Address, &Listener> = HashMap::new();
     for listener in config.listeners() {
         let Listener { address: text, option, origin, .. } = listener;
-        let address = match Address::parse(text) {
+        // Whoever starts the server says what these are.
+        if text.starts_with("fd://") {
+            continue;
+        }
+        let address = match address_of(config, listener) {
             Ok(address) => plain(address),
             Err(why) => {
                 problems.push(Problem::error(format!("{text:?} {why}")).of(option, text).at(origin));
@@ -68,7 +72,8 @@ mod tests {
 
     #[test]
     fn every_wrong_address_is_told() {
-        let told = told(&[("http", "a:b"), ("socket", ":80"), ("socket", "::1:80"), ("http", "fd://3")]);
+        let told =
+            told(&[("http", "a:b"), ("socket", ":80"), ("socket", "::1:80"), ("http", "=0"), ("http", "fd://web")]);
         assert_eq!(told.len(), 3, "{told:?}");
         assert_eq!(told[0], "http: \"a:b\" is no address: \"b\" is no port (app.ini:1)");
     }

@@ -2,6 +2,7 @@
 //! is closed, and its file removed, when the last generation that listens on it is gone.
 
 mod address;
+mod given;
 
 use std::cell::Cell;
 use std::io;
@@ -10,11 +11,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use ruwsgi_options::{Config, Listener};
-use ruwsgi_sys::listen::{self, Owner, Place as Seen};
+use ruwsgi_options::{Config, Listener, Mapped};
+use ruwsgi_sys::listen::{self, At, Owner, Place as Seen, Tuning};
 use ruwsgi_sys::privilege;
 
 pub(crate) use self::address::Address;
+pub(crate) use self::given::{VARIABLES, with_given};
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -59,7 +61,7 @@ impl<'c> Listeners<'c> {
     pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
         let mut wanted = Vec::new();
         for listener in config.listeners() {
-            let mut address = Address::parse(&listener.address)
+            let mut address = address_of(config, listener)
                 .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
             if config.sockets.abstract_socket {
                 address = address.without_file();
@@ -69,6 +71,7 @@ impl<'c> Listeners<'c> {
         if wanted.is_empty() {
             return Err("nothing to listen on: say socket = ADDRESS, or http-socket = ADDRESS".to_owned());
         }
+        check_map(config)?;
         let mut this = Self { config, backlog: backlog(config), owner: owner(config)?, wanted };
         for (listener, address, bound) in &mut this.wanted {
             let key = Key::of(listener.protocol, address);
@@ -77,9 +80,9 @@ impl<'c> Listeners<'c> {
         Ok(this)
     }
 
-    /// Binds those that may need root.
+    /// Binds those that may need root, and those that are shared: they are there before anything is given up.
     pub(crate) fn bind_inet(&mut self) -> Result<(), String> {
-        self.bind_where(|address| matches!(address, Address::Inet { .. }))
+        self.bind_where(is_early)
     }
 
     /// Whether unix sockets are given to somebody, for which their maker may have to be root.
@@ -89,7 +92,7 @@ impl<'c> Listeners<'c> {
 
     /// Binds those that belong to whom we have become, or to whom `chown-socket` says.
     pub(crate) fn bind_unix(&mut self) -> Result<(), String> {
-        self.bind_where(|address| !matches!(address, Address::Inet { .. }))
+        self.bind_where(|listener, address| !is_early(listener, address))
     }
 
     /// All of them, in the order in which they were said.
@@ -97,10 +100,10 @@ impl<'c> Listeners<'c> {
         self.wanted.into_iter().filter_map(|(.., bound)| bound).collect()
     }
 
-    fn bind_where(&mut self, which: impl Fn(&Address) -> bool) -> Result<(), String> {
+    fn bind_where(&mut self, which: impl Fn(&Listener, &Address) -> bool) -> Result<(), String> {
         for index in 0..self.wanted.len() {
             let (listener, address, bound) = &self.wanted[index];
-            if !which(address) {
+            if !which(listener, address) {
                 continue;
             }
             let done = match bound {
@@ -116,10 +119,13 @@ impl<'c> Listeners<'c> {
     }
 
     fn bind(&self, listener: &Listener, address: &Address) -> Result<Bound, String> {
+        let tuning = tuning(self.config);
         let (fd, place, file) = match address {
+            Address::Given(number) => return self.take_over(listener, *number),
             Address::Inet { .. } => {
                 let wanted = address.resolve()?;
-                let fd = listen::tcp(wanted, self.leaves_v4(wanted)).map_err(|error| in_words(&error))?;
+                let fd =
+                    listen::tcp_tuned(wanted, self.leaves_v4(wanted), &tuning).map_err(|error| in_words(&error))?;
                 let place = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
                 (fd, place.to_string(), None)
             }
@@ -143,9 +149,24 @@ impl<'c> Listeners<'c> {
             file,
             vacuum: Cell::new(true),
         };
+        if file_or_name(address) {
+            tuning.set_buffers(&bound.fd).map_err(|error| in_words(&error))?;
+        }
         listen::listen(bound.fd.as_fd(), self.backlog).map_err(|error| in_words(&error))?;
         tracing::info!("{} (backlog {})", bound.shown, self.backlog);
         Ok(bound)
+    }
+
+    /// A socket that listens already: how long its queue is, and whose file it has, is not ours to say.
+    fn take_over(&self, listener: &Listener, number: i32) -> Result<Bound, String> {
+        let (fd, at) = listen::inherited(number).map_err(|error| match error.raw_os_error() {
+            Some(_) => "is no open descriptor: nobody has passed it on".to_owned(),
+            None => error.to_string(),
+        })?;
+        let shown = format!("{} on {}", listener.option, shown(&at));
+        tracing::info!("{shown} (descriptor {number}, opened by who started the server)");
+        let (backlog, vacuum) = (Cell::new(self.backlog), Cell::new(false));
+        Ok(Bound { fd, key: Key::of(listener.protocol, &Address::Given(number)), shown, backlog, file: None, vacuum })
     }
 
     fn bind_file(&self, path: &Path) -> Result<OwnedFd, String> {
@@ -215,6 +236,10 @@ pub(crate) fn door(
             Address::Abstract(name) => {
                 (listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None)
             }
+            Address::Given(number) => {
+                let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
+                (fd, shown(&at), None)
+            }
             Address::Unix(path) => {
                 let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
                 free_place(&path)?;
@@ -263,7 +288,7 @@ impl Bound {
     }
 
     fn lengthen(&self, backlog: u32) -> Result<(), String> {
-        if self.backlog.replace(backlog) == backlog {
+        if self.backlog.replace(backlog) == backlog || matches!(self.key.address, Address::Given(_)) {
             return Ok(());
         }
         tracing::info!("{} (backlog {backlog})", self.shown);
@@ -295,6 +320,60 @@ impl Key {
         };
         Self { protocol, address }
     }
+}
+
+/// The address of a listener; `=N` is that of the Nth `shared-socket`.
+pub(crate) fn address_of(config: &Config, listener: &Listener) -> Result<Address, String> {
+    let Some(number) = listener.address.strip_prefix('=') else { return Address::parse(&listener.address) };
+    let number: usize = number.parse().map_err(|_| "names no shared-socket: =0 is the first".to_owned())?;
+    let shared = config.sockets.shared_socket.get(number);
+    let shared =
+        shared.ok_or_else(|| format!("names no shared-socket: there are {}", config.sockets.shared_socket.len()))?;
+    Address::parse(shared).map_err(|why| format!("is {shared:?}, which {why}"))
+}
+
+fn is_early(listener: &Listener, address: &Address) -> bool {
+    matches!(address, Address::Inet { .. } | Address::Given(_)) || listener.address.starts_with('=')
+}
+
+fn file_or_name(address: &Address) -> bool {
+    matches!(address, Address::Unix(_) | Address::Abstract(_))
+}
+
+fn shown(at: &At) -> String {
+    match at {
+        At::Inet(address) => address.to_string(),
+        At::Unix(path) => path.display().to_string(),
+        At::Abstract(name) => format!("@{}", name.escape_ascii()),
+    }
+}
+
+fn tuning(config: &Config) -> Tuning {
+    let sockets = &config.sockets;
+    let number = |asked: u64| u32::try_from(asked).unwrap_or(u32::MAX);
+    Tuning {
+        reuse_port: sockets.reuse_port,
+        free_bind: sockets.freebind,
+        keep_alive: sockets.so_keepalive,
+        fast_open: number(sockets.tcp_fast_open),
+        send_bytes: number(sockets.socket_sndbuf),
+        receive_bytes: number(sockets.socket_rcvbuf),
+    }
+}
+
+/// `map-socket` names sockets and workers that there are.
+fn check_map(config: &Config) -> Result<(), String> {
+    let (sockets, workers) = (config.listeners().len(), config.workers.processes.max(1));
+    for Mapped { socket, workers: named } in &config.sockets.map_socket {
+        let wrong = |what: String| Err(format!("map-socket: {what}{}", Place(config, "map-socket")));
+        if *socket >= sockets {
+            return wrong(format!("there is no socket {socket}: the last one is {}", sockets.saturating_sub(1)));
+        }
+        if let Some(worker) = named.iter().find(|worker| **worker > workers) {
+            return wrong(format!("there is no worker {worker}: the last one is {workers}"));
+        }
+    }
+    Ok(())
 }
 
 /// `chown-socket`: `user`, `user:group` or `:group`, by names or numbers.

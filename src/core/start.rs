@@ -10,7 +10,7 @@ use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{listen, process, reap, title};
 
 use crate::audience::{Audience, Standing};
-use crate::listeners::Listeners;
+use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
 use crate::master::{First, Master};
 use crate::module::Module;
@@ -60,7 +60,7 @@ impl From<String> for Failure {
 }
 
 fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience) -> Result<Master, Failure> {
-    let config = loaded.config;
+    let config = with_given(loaded.config, &source.env)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;

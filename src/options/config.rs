@@ -8,7 +8,7 @@ use bstr::{BString, ByteSlice};
 use crate::directive::{Directive, Origin};
 use crate::kind::{Reading, Remark, Said, keepalive};
 use crate::report::{Error, Problem};
-use crate::table::{Config, Listener, Process, Row, row};
+use crate::table::{Config, Listener, Process, Row, Sockets, row};
 
 /// How long an idle connection stays open unless somebody says otherwise, in seconds: longer than the 60 s of the
 /// usual load balancer, so that it is the balancer that closes.
@@ -34,7 +34,10 @@ impl Config {
             let Some((row, name)) = row(&directive.name) else { continue };
             let reading = config.take(row, name, directive);
             // One list, in the order in which all of them were said.
-            config.sockets.listeners.append(&mut config.sockets.fronted);
+            let Sockets { listeners, fronted, persistent, fastcgi, scgi, .. } = &mut config.sockets;
+            for more in [fronted, persistent, fastcgi, scgi] {
+                listeners.append(more);
+            }
             if !matches!(reading, Ok(None)) {
                 found.push((directive, row, reading));
             }
@@ -228,6 +231,11 @@ mod tests {
         let named = [&three[..], &[("protocol", "http")]].concat();
         assert_eq!(protocols(&named), [("socket", "http"), ("http-socket", "http"), ("uwsgi-socket", "uwsgi")]);
         assert_eq!(protocols(&[("socket-protocol", "http11"), ("socket", "/s")]), [("socket", "http")]);
+        for name in ["fastcgi", "fastcgi-nph", "scgi", "scgi-nph", "puwsgi"] {
+            let (option, by_name) = (format!("{name}-socket"), [("protocol", name), ("socket", "/s")]);
+            assert_eq!(protocols(&by_name), [("socket", name)]);
+            assert_eq!(protocols(&[(&*option, "/s")]), [(&*option, name)]);
+        }
     }
 
     #[test]

@@ -137,6 +137,13 @@ const SOCKETS: &[Difference] = &[
         "chmod-socket = 755",
     ),
     differs(
+        "`enable-proxy-protocol`, `http-enable-proxy-protocol`",
+        "read version 1 where it is there, from anybody",
+        "read versions 1 and 2, from unix sockets, loopback, private networks and `trusted-proxies`; over HTTP, \
+         connections without a header are closed",
+        "",
+    ),
+    differs(
         "programs that the application starts",
         "get the connections and sockets of the server",
         "get none of them",

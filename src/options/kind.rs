@@ -487,7 +487,7 @@ impl Kind for Socket {
     const HINT: &'static str = "ADDRESS";
 
     fn read(field: &mut Vec<Listener>, said: &Said<'_>) -> Reading {
-        field.push(listener(said, said.name, (said.name == "uwsgi-socket").then_some("uwsgi"))?);
+        field.push(listener(said, said.name, said.name.strip_suffix("-socket"))?);
         Ok(None)
     }
 }
@@ -495,7 +495,7 @@ impl Kind for Socket {
 impl Kind for Protocol {
     type Field = &'static str;
     const HINT: &'static str = "NAME";
-    const TAKES: Option<&'static str> = Some("uwsgi, http or http11");
+    const TAKES: Option<&'static str> = Some(PROTOCOLS);
 
     /// By another protocol than the one that was asked for, a socket would serve nobody.
     fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
@@ -504,14 +504,20 @@ impl Kind for Protocol {
             "uwsgi" => "uwsgi",
             // Connections are kept in both, as `http-keepalive` says.
             "http" | "http11" => "http",
-            "puwsgi" | "suwsgi" | "https" | "fastcgi" | "fastcgi-nph" | "scgi" | "scgi-nph" | "raw" => {
-                return Err(format!("{name} is not built yet: uwsgi, http and http11 are"));
-            }
-            _ => return Err(format!("{name:?} is no protocol: uwsgi, http and http11 are")),
+            "puwsgi" => "puwsgi",
+            "fastcgi" => "fastcgi",
+            "fastcgi-nph" => "fastcgi-nph",
+            "scgi" => "scgi",
+            "scgi-nph" => "scgi-nph",
+            "suwsgi" | "https" | "raw" => return Err(format!("{name} is not built yet: say {PROTOCOLS}")),
+            _ => return Err(format!("{name:?} is no protocol: say {PROTOCOLS}")),
         };
         Ok(None)
     }
 }
+
+/// Those that `protocol` knows, in words.
+const PROTOCOLS: &str = "uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi or scgi-nph";
 
 impl Kind for Environ {
     type Field = Vec<(OsString, Option<OsString>)>;
@@ -637,12 +643,13 @@ pub(crate) mod tests {
 
     #[test]
     fn protocols_that_are_not_built_are_errors() {
-        for (name, read_as) in [("uwsgi", "uwsgi"), ("http", "http"), ("http11", "http")] {
+        for (name, read_as) in [("uwsgi", "uwsgi"), ("http", "http"), ("http11", "http"), ("scgi-nph", "scgi-nph")] {
             assert_eq!(read::<Protocol>(Some(name)), (read_as, Ok(None)));
         }
         let error = |name| read::<Protocol>(Some(name)).1.expect_err("an error");
-        assert_eq!(error("fastcgi"), "fastcgi is not built yet: uwsgi, http and http11 are");
-        assert_eq!(error("HTTP"), "\"HTTP\" is no protocol: uwsgi, http and http11 are");
+        let built = "say uwsgi, puwsgi, http, fastcgi, fastcgi-nph, scgi or scgi-nph";
+        assert_eq!(error("raw"), format!("raw is not built yet: {built}"));
+        assert_eq!(error("HTTP"), format!("\"HTTP\" is no protocol: {built}"));
         assert_eq!(error(""), "no value");
     }
 

@@ -152,7 +152,7 @@ mod tests {
             _ => None,
         };
         for name in [
-            "fastcgi-socket",
+            "raw-socket",
             "https",
             "snmp",
             "emperor",

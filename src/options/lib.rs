@@ -51,6 +51,7 @@ mod kind_language;
 mod kind_log;
 mod kind_path;
 mod kind_process;
+mod kind_socket;
 mod kind_static;
 #[cfg(feature = "argv")]
 mod known;
@@ -111,6 +112,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mount, Process, Python, Sockets, StaticFiles,
-    StaticMap, Stats, Workers,
+    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
+    StaticFiles, StaticMap, Stats, Workers,
 };

@@ -15,6 +15,7 @@ use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
+use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
 use crate::plugin::{NeedPlugins, Plugins};
 
@@ -31,6 +32,15 @@ pub struct Listener {
     pub(crate) by_default: bool,
     /// Where it was said.
     pub origin: Origin,
+}
+
+/// A socket and the workers that serve it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapped {
+    /// Which listener, counted from 0.
+    pub socket: usize,
+    /// Which workers, counted from 1.
+    pub workers: Vec<u32>,
 }
 
 /// A part of the address space that is served from the file system.
@@ -304,10 +314,36 @@ options! {
     pub struct Sockets: "Sockets" as sockets {
         /// serve there for nginx and other front ends, in the uwsgi protocol
         ["socket", "uwsgi-socket"], 's' => fronted: Socket;
-        /// the protocol of socket: uwsgi or http [uwsgi]
+        /// the same, with packet after packet on a connection
+        ["puwsgi-socket"] => persistent: Socket;
+        /// serve there for front ends, in FastCGI
+        ["fastcgi-socket", "fastcgi-nph-socket"] => fastcgi: Socket;
+        /// serve there for front ends, in SCGI
+        ["scgi-socket", "scgi-nph-socket"] => scgi: Socket;
+        /// the protocol of socket: uwsgi, http, fastcgi or scgi [uwsgi]
         ["protocol", "socket-protocol"] => protocol: Protocol = "uwsgi";
         /// serve HTTP there: host:port, /path or @name
         ["http-socket", "http", "http11-socket", "httprouter"] => listeners: Address;
+        /// bind this before the privileges are dropped, for =NUM
+        ["shared-socket", "undeferred-shared-socket"] => shared_socket: Texts as "ADDRESS";
+        /// only these workers serve this socket, counted from 0
+        ["map-socket"] => map_socket: Mappings;
+        /// standard input is no socket to listen on, even if it is one
+        ["skip-zero"] => skip_zero: Flag;
+        /// others may listen at the same addresses (SO_REUSEPORT)
+        ["reuse-port"] => reuse_port: Flag;
+        /// bind addresses that are not there yet
+        ["freebind"] => freebind: Flag;
+        /// let so many clients send data with their first packet
+        ["tcp-fast-open", "tcp-fastopen"] => tcp_fast_open: Requests as "NUM";
+        /// ask silent peers whether they are still there
+        ["so-keepalive"] => so_keepalive: Flag;
+        /// the room of a connection for what is sent
+        ["socket-sndbuf"] => socket_sndbuf: Requests as "BYTES";
+        /// the room of a connection for what is received
+        ["socket-rcvbuf"] => socket_rcvbuf: Requests as "BYTES";
+        /// always on: small packets are not held back
+        ["tcp-nodelay"] => tcp_nodelay: Flag = true;
         /// how many connections may wait to be accepted [1024]
         ["listen"], 'l' => listen: MaybeCount;
         /// the permissions of unix sockets, such as 660
@@ -342,8 +378,20 @@ options! {
         ["ignore-sigpipe"] => ignore_sigpipe: Flag = true;
         /// always on: a connection is accepted before its first byte is there
         ["no-defer-accept"] => no_defer_accept: Flag = true;
-        /// believe X-Forwarded-Proto from there too; * is everybody
+        /// believe X-Forwarded-Proto and Forwarded from there; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
+        /// add this field to all responses
+        ["add-header"] => add_header: Fields;
+        /// leave this field out of all responses
+        ["rem-header", "del-header"] => rem_header: Texts as "NAME";
+        /// always on: a response without a length is sent in chunks
+        ["http-auto-chunked"] => http_auto_chunked: Flag = true;
+        /// always on: wsgi.input reads bodies that come in chunks
+        ["http-chunked-input", "http-raw-body"] => http_chunked_input: Flag = true;
+        /// HTTP sockets but those of http: a load balancer says who the client is
+        ["enable-proxy-protocol"] => enable_proxy_protocol: Flag;
+        /// the same for http
+        ["http-enable-proxy-protocol"] => http_enable_proxy_protocol: OptionalFlag;
         /// accept header names with an underscore
         ["underscore-headers"] => underscore_headers: Flag;
     }

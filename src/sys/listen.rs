@@ -4,15 +4,15 @@
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, open};
+use nix::fcntl::{AtFlags, FcntlArg, FdFlag, OFlag, fcntl, open};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, bind, connect, getsockname,
-    setsockopt, socket, sockopt,
+    getsockopt, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, fchownat, geteuid};
@@ -41,6 +41,11 @@ pub fn queue(listener: &OwnedFd) -> u32 {
 
 /// Binds a TCP socket. `v6_only`: an IPv6 socket leaves IPv4 to another one.
 pub fn tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
+    tcp_tuned(address, v6_only, &Tuning::default())
+}
+
+/// The same, set up as somebody wants it.
+pub fn tcp_tuned(address: SocketAddr, v6_only: bool, tuning: &Tuning) -> io::Result<OwnedFd> {
     let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
     let fd = new(family)?;
     // A restart must not wait until the last connections of the former instance have left TIME_WAIT.
@@ -49,6 +54,7 @@ pub fn tcp(address: SocketAddr, v6_only: bool) -> io::Result<OwnedFd> {
         // Said either way: the default is the machine's (net.ipv6.bindv6only).
         setsockopt(&fd, sockopt::Ipv6V6Only, &v6_only)?;
     }
+    tuning.set_inet(&fd)?;
     bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
     Ok(fd)
 }
@@ -120,6 +126,106 @@ pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     v4.or(v6).ok_or_else(|| io::Error::other("this is no TCP socket"))
 }
 
+/// What is set on a socket before it listens; what is accepted from it has the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuning {
+    /// Others may listen at the same address, and the kernel spreads the clients (`SO_REUSEPORT`).
+    pub reuse_port: bool,
+    /// The address need not be there yet (`IP_FREEBIND`).
+    pub free_bind: bool,
+    /// Silent peers are asked whether they live (`SO_KEEPALIVE`).
+    pub keep_alive: bool,
+    /// So many clients may send data with their first packet (`TCP_FASTOPEN`); 0: none.
+    pub fast_open: u32,
+    /// The room for what is sent, in bytes (`SO_SNDBUF`); 0: the kernel's choice.
+    pub send_bytes: u32,
+    /// The same for what is received (`SO_RCVBUF`).
+    pub receive_bytes: u32,
+}
+
+impl Tuning {
+    /// Sets what a socket of any kind can have.
+    pub fn set_buffers(&self, fd: &OwnedFd) -> io::Result<()> {
+        if self.send_bytes > 0 {
+            setsockopt(fd, sockopt::SndBuf, &(self.send_bytes as usize))?;
+        }
+        if self.receive_bytes > 0 {
+            setsockopt(fd, sockopt::RcvBuf, &(self.receive_bytes as usize))?;
+        }
+        Ok(())
+    }
+
+    fn set_inet(&self, fd: &OwnedFd) -> io::Result<()> {
+        if self.reuse_port {
+            setsockopt(fd, sockopt::ReusePort, &true)?;
+        }
+        if self.free_bind {
+            setsockopt(fd, sockopt::IpFreebind, &true)?;
+        }
+        if self.keep_alive {
+            setsockopt(fd, sockopt::KeepAlive, &true)?;
+        }
+        if self.fast_open > 0 {
+            let length = libc::c_int::try_from(self.fast_open).unwrap_or(libc::c_int::MAX);
+            let size = size_of::<libc::c_int>() as libc::socklen_t;
+            // SAFETY: setsockopt reads an int from `length`.
+            let set = unsafe {
+                libc::setsockopt(
+                    fd.as_raw_fd(),
+                    libc::IPPROTO_TCP,
+                    libc::TCP_FASTOPEN,
+                    (&raw const length).cast(),
+                    size,
+                )
+            };
+            if set != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+        self.set_buffers(fd)
+    }
+}
+
+/// Where a socket is bound.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum At {
+    /// An internet address.
+    Inet(SocketAddr),
+    /// A file.
+    Unix(PathBuf),
+    /// A name in the abstract namespace.
+    Abstract(Vec<u8>),
+}
+
+/// A socket that whoever started this process has opened, under its number: a descriptor of our own for it, and where
+/// it is bound. What is no listening stream socket is an error, and left alone. The first one stays, and is closed at exec.
+pub fn inherited(number: RawFd) -> io::Result<(OwnedFd, At)> {
+    // SAFETY: the number is only asked about, and nothing is done where nobody has opened it.
+    let given = unsafe { BorrowedFd::borrow_raw(number) };
+    let fd = given.try_clone_to_owned()?;
+    let told = |found: nix::Result<bool>| found.unwrap_or(false);
+    let is_stream = told(getsockopt(&fd, sockopt::SockType).map(|kind| kind == SockType::Stream));
+    if !is_stream || !told(getsockopt(&fd, sockopt::AcceptConn)) {
+        return Err(io::Error::other("is no socket that listens"));
+    }
+    fcntl(given, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+    let flags = OFlag::from_bits_retain(fcntl(&fd, FcntlArg::F_GETFL)?);
+    fcntl(&fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    let at = place(fd.as_fd())?;
+    Ok((fd, at))
+}
+
+/// Where a socket is bound, whatever its family.
+fn place(fd: BorrowedFd<'_>) -> io::Result<At> {
+    if let Ok(address) = local_address(fd) {
+        return Ok(At::Inet(address));
+    }
+    let address: UnixAddr = getsockname(fd.as_raw_fd())?;
+    let name = address.as_abstract().map(|name| At::Abstract(name.to_vec()));
+    name.or_else(|| address.path().map(|path| At::Unix(path.to_owned())))
+        .ok_or_else(|| io::Error::other("is a socket without an address"))
+}
+
 /// What stands in the place of a unix socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -171,7 +277,6 @@ pub fn interface_addresses() -> io::Result<Vec<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::fd::AsFd;
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
@@ -182,6 +287,44 @@ mod tests {
         assert_ne!(address.port(), 0);
         std::net::TcpStream::connect(address).unwrap();
         assert_eq!(tcp(address, false).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn a_socket_that_somebody_has_opened_is_taken_over() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let (fd, at) = inherited(listener.as_raw_fd()).unwrap();
+        assert_eq!(at, At::Inet(listener.local_addr().unwrap()));
+        assert!(fd.as_raw_fd() != listener.as_raw_fd());
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        assert!(inherited(client.as_raw_fd()).is_err() && inherited(9999).is_err());
+        let name = format!("ruwsgi-inherited-{}", std::process::id()).into_bytes();
+        let named = abstract_unix(&name).unwrap();
+        assert!(inherited(named.as_raw_fd()).is_err(), "it does not listen");
+        listen(named.as_fd(), 1).unwrap();
+        assert_eq!(inherited(named.as_raw_fd()).unwrap().1, At::Abstract(name));
+    }
+
+    #[test]
+    fn sockets_are_tuned_before_they_are_bound() {
+        let tuning = Tuning {
+            reuse_port: true,
+            free_bind: true,
+            keep_alive: true,
+            fast_open: 16,
+            send_bytes: 100_000,
+            receive_bytes: 50_000,
+        };
+        let fd = tcp_tuned("127.0.0.1:0".parse().unwrap(), false, &tuning).unwrap();
+        let other = tcp_tuned(local_address(fd.as_fd()).unwrap(), false, &tuning).unwrap();
+        for fd in [&fd, &other] {
+            assert!(getsockopt(fd, sockopt::ReusePort).unwrap() && getsockopt(fd, sockopt::KeepAlive).unwrap());
+            // The kernel doubles them for its own needs.
+            assert!(getsockopt(fd, sockopt::SndBuf).unwrap() >= 100_000);
+            assert_eq!(getsockopt(fd, sockopt::RcvBuf).unwrap(), 100_000);
+        }
+        // An address of nobody (RFC 5737).
+        let absent = "192.0.2.1:0".parse().unwrap();
+        assert!(tcp(absent, false).is_err() && tcp_tuned(absent, false, &tuning).is_ok());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Step {
 pub enum Decoder {
     /// HTTP/1.1 chunks, RFC 9112 7.1.
     Chunked(crate::http::Chunked),
+    /// The `STDIN` stream of FastCGI.
+    Stdin(crate::fastcgi::Stdin),
 }
 
 impl Decoder {
@@ -35,6 +37,7 @@ impl Decoder {
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Result<Step, Refusal> {
         match self {
             Self::Chunked(chunked) => chunked.decode(input, out),
+            Self::Stdin(stdin) => stdin.decode(input, out),
         }
     }
 }

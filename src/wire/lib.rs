@@ -10,8 +10,13 @@ use std::fmt;
 
 pub mod body;
 mod cgi;
+pub mod client;
+pub mod fastcgi;
+mod fronted;
 pub mod http;
+pub mod proxy;
 pub mod refusal;
+pub mod scgi;
 pub mod uwsgi;
 pub mod vars;
 
@@ -48,8 +53,15 @@ pub struct Protocol {
 }
 
 /// All protocols.
-pub const PROTOCOLS: &[Protocol] =
-    &[Protocol { name: "http", exchange: http::exchange }, Protocol { name: "uwsgi", exchange: uwsgi::exchange }];
+pub const PROTOCOLS: &[Protocol] = &[
+    Protocol { name: "http", exchange: http::exchange },
+    Protocol { name: "uwsgi", exchange: uwsgi::exchange },
+    Protocol { name: "puwsgi", exchange: uwsgi::persistent_exchange },
+    Protocol { name: "fastcgi", exchange: fastcgi::exchange },
+    Protocol { name: "fastcgi-nph", exchange: fastcgi::nph_exchange },
+    Protocol { name: "scgi", exchange: scgi::exchange },
+    Protocol { name: "scgi-nph", exchange: scgi::nph_exchange },
+];
 
 /// What is known of a request head.
 #[derive(Debug)]
@@ -69,8 +81,16 @@ pub enum Head {
         /// The client waits for `100 Continue` before it sends the body.
         expects_continue: bool,
     },
-    /// A question to the server, not to the application: these bytes are the answer, then close.
-    Reply(&'static [u8]),
+    /// Something for the server, not for the application: `bytes` of the input are done with, and `answer`, which may
+    /// be empty, goes to the client. What was understood of a request around them is remembered.
+    Reply {
+        /// How many bytes it took, from the start of the input.
+        bytes: usize,
+        /// What to answer.
+        answer: Vec<u8>,
+        /// Whether the conversation goes on.
+        next: Next,
+    },
     /// Not to be served: answer with [`Exchange::refuse`], then close.
     Refused(Refusal),
 }
@@ -132,6 +152,16 @@ pub trait Exchange: Send {
         false
     }
 
+    /// Who the client is and where it has connected to, where a load balancer has said so.
+    fn origin(&self) -> Option<proxy::Origin> {
+        None
+    }
+
+    /// Whether the bytes of a request are all that another exchange needs to go on with the connection.
+    fn is_portable(&self) -> bool {
+        true
+    }
+
     /// What kind of packet the last head was, in the uwsgi protocol; other protocols have no kinds.
     fn modifiers(&self) -> (u8, u8) {
         (0, 0)
@@ -151,11 +181,17 @@ pub trait Exchange: Send {
     fn end_head(&mut self, length: Option<u64>, date: &[u8], close: bool, out: &mut Vec<u8>);
 
     /// Announces `length` bytes of body: appends what goes before them, and says how many of them may be sent (fewer
-    /// when the response would become longer than its `Content-Length`, none for HEAD, 204 and 304).
+    /// when the response would become longer than its `Content-Length`, none for HEAD, 204 and 304). Of more than
+    /// [`records`](Self::records) allows, only the first piece has something before it.
     fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize;
 
     /// Appends what goes behind the bytes announced by the last [`data`](Self::data).
     fn data_end(&mut self, out: &mut Vec<u8>);
+
+    /// How a long body is cut, where the protocol has a longest piece.
+    fn records(&self) -> Option<fastcgi::Records> {
+        None
+    }
 
     /// Ends the response and makes ready for the next request. `Close` also when the body was shorter than announced.
     fn finish(&mut self, out: &mut Vec<u8>) -> Next;

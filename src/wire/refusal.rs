@@ -21,6 +21,12 @@ pub enum Refusal {
     Failed,
     /// No status, because it was not HTTP that was asked for: a uwsgi packet of a kind (`modifier1`) that is not served.
     Modifier(u8),
+    /// No status: the connection does not begin with the PROXY header that it must have; the text says how.
+    Proxy(&'static str),
+    /// No status: the front end has given the request up (FastCGI).
+    Aborted,
+    /// No status, but a word of its own: FastCGI wants something else of the application than an answer.
+    Role(u16),
     /// 501: a method that only proxies have: CONNECT.
     Method,
     /// 501: a transfer coding that is not built.
@@ -40,14 +46,14 @@ impl Refusal {
     #[must_use]
     pub fn status(self) -> &'static str {
         match self {
-            Self::Malformed(_) => "400 Bad Request",
+            Self::Malformed(_) | Self::Aborted | Self::Proxy(_) => "400 Bad Request",
             Self::Timeout => "408 Request Timeout",
             Self::BodyTooLarge => "413 Content Too Large",
             Self::TargetTooLong => "414 URI Too Long",
             Self::Expectation => "417 Expectation Failed",
             Self::HeadTooLarge | Self::TooManyFields => "431 Request Header Fields Too Large",
             Self::Failed => "500 Internal Server Error",
-            Self::Method | Self::TransferCoding | Self::Modifier(_) => "501 Not Implemented",
+            Self::Method | Self::TransferCoding | Self::Modifier(_) | Self::Role(_) => "501 Not Implemented",
             Self::Busy | Self::Crowded | Self::Stale => "503 Service Unavailable",
             Self::Version => "505 HTTP Version Not Supported",
         }
@@ -63,7 +69,7 @@ impl Refusal {
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Malformed(how) => how,
+            Self::Malformed(how) | Self::Proxy(how) => how,
             Self::Timeout => "the request did not arrive in time",
             Self::BodyTooLarge => "the body is larger than allowed",
             Self::TargetTooLong => "the request target is longer than buffer-size",
@@ -72,6 +78,8 @@ impl Refusal {
             Self::TooManyFields => "the request head has too many fields",
             Self::Failed => "the application failed",
             Self::Modifier(_) => "a kind of uwsgi packet that is not served here",
+            Self::Aborted => "the front end has given the request up",
+            Self::Role(_) => "a FastCGI role that is not served: responder is",
             Self::Method => "a method for proxies only",
             Self::TransferCoding => "an unknown transfer coding",
             Self::Busy => "no room for the request",

@@ -8,8 +8,8 @@
 //! The engine drives [`Uwsgi`] through [`Exchange`]. What variables must be like is `cgi`'s business. As uWSGI does, it
 //! says nothing to what is no request; a request that is not served gets an HTTP response, which front ends pass on.
 
-use crate::http::{self, Asked, Response};
-use crate::{BadResponse, Body, Exchange, Head, Key, Limits, Next, Refusal, Vars, cgi};
+use crate::fronted::{Answer, Begin};
+use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars, cgi};
 
 /// A WSGI request.
 const WSGI: u8 = 0;
@@ -20,30 +20,30 @@ const PING: u8 = 100;
 /// Yes: the same kind of packet, empty, with 1 for `modifier2`.
 const PONG: &[u8] = &[PING, 0, 0, 1];
 
-/// What a response says where the request has not said its protocol, as uWSGI does.
-const PROTOCOL: [u8; 8] = *b"HTTP/1.0";
-
 /// Starts the conversation of a new connection.
 #[must_use]
 pub fn exchange(limits: &Limits) -> Box<dyn Exchange> {
-    Box::new(Uwsgi {
-        limits: limits.clone(),
-        asked: None,
-        protocol: PROTOCOL,
-        modifiers: (WSGI, 0),
-        response: Response::default(),
-    })
+    new(limits, false)
+}
+
+/// Starts the conversation of a connection that carries one packet after the other (`puwsgi-socket`). It ends with a
+/// response that has no length of its own: nobody could tell where the next one begins.
+#[must_use]
+pub fn persistent_exchange(limits: &Limits) -> Box<dyn Exchange> {
+    new(limits, true)
+}
+
+fn new(limits: &Limits, persistent: bool) -> Box<dyn Exchange> {
+    let answer = Answer::new(Begin::StatusLine);
+    Box::new(Uwsgi { limits: limits.clone(), persistent, modifiers: (WSGI, 0), answer })
 }
 
 /// One connection.
 struct Uwsgi {
     limits: Limits,
-    /// `None`: nothing that could be answered in HTTP was asked.
-    asked: Option<Asked>,
-    /// `SERVER_PROTOCOL`: the response begins with it.
-    protocol: [u8; 8],
+    persistent: bool,
     modifiers: (u8, u8),
-    response: Response,
+    answer: Answer,
 }
 
 impl Uwsgi {
@@ -55,23 +55,19 @@ impl Uwsgi {
         while at < block.len() {
             let (Some(name), Some(value)) = (text(block, &mut at), text(block, &mut at)) else {
                 // No request, then: nobody knows what the bytes mean.
-                self.asked = None;
+                self.answer.forget();
                 return Err(Refusal::Malformed("a length in the uwsgi packet points behind its end"));
             };
             reader.take(Vars::part(whole, name), Vars::part(whole, value))?;
         }
         reader.finish()
     }
-
-    fn asked(&self) -> Asked {
-        self.asked.unwrap_or_default()
-    }
 }
 
 impl Exchange for Uwsgi {
     fn head(&mut self, input: &[u8], vars: &mut Vars) -> Head {
         vars.clear();
-        (self.asked, self.protocol) = (None, PROTOCOL);
+        self.answer.forget();
         let Some((&header, rest)) = input.split_first_chunk() else {
             return Head::Partial { begun: !input.is_empty() };
         };
@@ -81,7 +77,7 @@ impl Exchange for Uwsgi {
             return Head::Refused(foreign(header));
         }
         if modifier1 != PING {
-            self.asked = Some(Asked::default());
+            self.answer.expect();
         }
         let size = usize::from(u16::from_le_bytes([low, high]));
         if size > self.limits.head_bytes {
@@ -89,7 +85,7 @@ impl Exchange for Uwsgi {
         }
         let Some(block) = rest.get(..size) else { return Head::Partial { begun: true } };
         if modifier1 == PING {
-            return Head::Reply(PONG);
+            return Head::Reply { bytes: header.len() + size, answer: PONG.to_vec(), next: Next::Close };
         }
         let body = match self.read(block, vars) {
             Ok(body) => body,
@@ -101,8 +97,7 @@ impl Exchange for Uwsgi {
         if modifier1 == WSGI_WITH_SCRIPT_NAME {
             cgi::strip_script_name(vars);
         }
-        self.asked = Some(Asked { head: vars.key(Key::RequestMethod) == Some(b"HEAD"), ..Asked::default() });
-        self.protocol = protocol(vars.key(Key::ServerProtocol));
+        self.answer.ask(vars, self.persistent);
         // A front end asks its client for the body when it likes.
         Head::Whole { bytes: header.len() + size, body, expects_continue: false }
     }
@@ -118,54 +113,29 @@ impl Exchange for Uwsgi {
     fn proceed(&mut self, _: &mut Vec<u8>) {}
 
     fn status(&mut self, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        let start = out.len();
-        self.response.status(self.asked(), status, out)?;
-        out[start..start + self.protocol.len()].copy_from_slice(&self.protocol);
-        Ok(())
+        self.answer.status(status, out)
     }
 
     fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        self.response.field(name, value, out)
+        self.answer.field(name, value, out)
     }
 
-    /// The front end adds what its client needs: nothing is added here, and the length of the body is the
-    /// application's to tell.
-    fn end_head(&mut self, _: Option<u64>, _: &[u8], _: bool, out: &mut Vec<u8>) {
-        self.response.end_fronted_head(self.asked(), out);
+    fn end_head(&mut self, _: Option<u64>, _: &[u8], close: bool, out: &mut Vec<u8>) {
+        self.answer.end_head(close, out);
     }
 
     fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
-        self.response.data(length, out)
+        self.answer.data(length, out)
     }
 
-    fn data_end(&mut self, out: &mut Vec<u8>) {
-        self.response.data_end(out);
-    }
+    fn data_end(&mut self, _: &mut Vec<u8>) {}
 
     fn finish(&mut self, out: &mut Vec<u8>) -> Next {
-        self.asked = None;
-        self.response.finish(out);
-        Next::Close
+        self.answer.finish(out)
     }
 
     fn refuse(&mut self, refusal: Refusal, _: &[u8], out: &mut Vec<u8>) {
-        self.response = Response::default();
-        let Some(asked) = self.asked.take() else { return };
-        let status = refusal.status();
-        out.extend_from_slice(&self.protocol);
-        out.push(b' ');
-        out.extend_from_slice(status.as_bytes());
-        out.extend_from_slice(b"\r\n");
-        http::push_field(b"Content-Type", b"text/plain", out);
-        http::push_length(status.len() as u64 + 1, out);
-        if let Some(seconds) = refusal.retry_after() {
-            http::push_field(b"Retry-After", seconds.as_bytes(), out);
-        }
-        out.extend_from_slice(b"\r\n");
-        if !asked.head {
-            out.extend_from_slice(status.as_bytes());
-            out.push(b'\n');
-        }
+        self.answer.refuse(refusal, out);
     }
 }
 
@@ -190,18 +160,10 @@ fn foreign(header: [u8; 4]) -> Refusal {
     Refusal::Modifier(header[0])
 }
 
-/// The protocol that the response is to begin with: the request's, whatever its version (nginx: `HTTP/2.0`).
-fn protocol(said: Option<&[u8]>) -> [u8; 8] {
-    let said: Option<[u8; 8]> = said.and_then(|said| said.try_into().ok());
-    match said {
-        Some(said @ [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9']) => said,
-        _ => PROTOCOL,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Key;
 
     const BASE: [(&str, &str); 4] =
         [("REQUEST_METHOD", "GET"), ("PATH_INFO", "/a"), ("REQUEST_URI", "/a?b"), ("SERVER_PROTOCOL", "HTTP/1.1")];
@@ -357,8 +319,9 @@ mod tests {
     #[test]
     fn a_ping_is_answered() {
         let mut talk = talk();
-        assert!(matches!(talk.head(&[PING, 0, 0, 0]), Head::Reply([100, 0, 0, 1])));
-        assert!(matches!(talk.head(&packet(PING, &BASE)), Head::Reply(_)));
+        let pong = Head::Reply { bytes: 4, answer: vec![100, 0, 0, 1], next: Next::Close };
+        assert_eq!(format!("{:?}", talk.head(&[PING, 0, 0, 0])), format!("{pong:?}"));
+        assert!(matches!(talk.head(&packet(PING, &BASE)), Head::Reply { bytes: 77.., .. }));
         assert!(matches!(talk.head(&packet(PING, &BASE)[..9]), Head::Partial { begun: true }));
         assert!(talk.refused(&[PING, 1, 16, 0]).1.is_empty());
     }

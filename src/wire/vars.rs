@@ -55,13 +55,15 @@ pub enum Key {
     ForwardedProto,
     /// `HTTP_X_FORWARDED_SSL`
     ForwardedSsl,
+    /// `HTTP_FORWARDED`
+    Forwarded,
     /// `UWSGI_SCHEME`: what a front end says about the scheme
     UwsgiScheme,
 }
 
 impl Key {
     /// All keys, in the order of their numbers.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::RequestMethod,
         Self::RequestUri,
         Self::PathInfo,
@@ -80,6 +82,7 @@ impl Key {
         Self::RequestScheme,
         Self::ForwardedProto,
         Self::ForwardedSsl,
+        Self::Forwarded,
         Self::UwsgiScheme,
     ];
 
@@ -105,6 +108,7 @@ impl Key {
             Self::RequestScheme => "REQUEST_SCHEME",
             Self::ForwardedProto => "HTTP_X_FORWARDED_PROTO",
             Self::ForwardedSsl => "HTTP_X_FORWARDED_SSL",
+            Self::Forwarded => "HTTP_FORWARDED",
             Self::UwsgiScheme => "UWSGI_SCHEME",
         }
     }
@@ -131,6 +135,7 @@ impl Key {
             b"REQUEST_SCHEME" => Self::RequestScheme,
             b"HTTP_X_FORWARDED_PROTO" => Self::ForwardedProto,
             b"HTTP_X_FORWARDED_SSL" => Self::ForwardedSsl,
+            b"HTTP_FORWARDED" => Self::Forwarded,
             b"UWSGI_SCHEME" => Self::UwsgiScheme,
             _ => return None,
         })

@@ -10,12 +10,13 @@ use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_sys::table::Owned;
 use ruwsgi_sys::{clock, exec, stream};
-use ruwsgi_wire::{Head, Refusal, Vars};
+use ruwsgi_wire::proxy::{self, Proxied};
+use ruwsgi_wire::{Exchange, Head, Next, Refusal, Vars};
 
 use crate::app::App;
 use crate::connection::{Connection, Flushed, State, Then};
 use crate::driver::Driver;
-use crate::engine::{Core, Engine};
+use crate::engine::{Core, Engine, Listener};
 use crate::handover::Queued;
 use crate::input::Input;
 use crate::receive::Begun;
@@ -74,9 +75,16 @@ impl Engine<'_> {
             // What an application starts may hold the connection open, or not: nothing else depends on it.
             let _ = exec::keep_at_exec(fd.as_fd());
         }
-        let mut connection = Connection::new(fd, peer, door, (listener.exchange)(&self.rules.limits));
+        let mut connection = Connection::new(fd, peer, door, self.converse(door, &peer));
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
         Some(connection)
+    }
+
+    /// Starts the conversation with a client, or with who speaks for it where that is trusted to.
+    pub(crate) fn converse(&self, door: usize, peer: &Peer) -> Box<dyn Exchange> {
+        let Listener { exchange, proxied, .. } = &self.listeners[door];
+        let trusted = *proxied != Proxied::Never && self.rules.trust.covers(peer);
+        proxy::exchange(exchange(&self.rules.limits), *proxied, trusted)
     }
 
     /// No descriptor, no memory: the queue keeps the clients, and asking again at once would only burn a core.
@@ -269,11 +277,10 @@ impl Engine<'_> {
                 }
                 Progress::More(READ_BYTES)
             }
-            Head::Reply(answer) => {
+            Head::Reply { bytes, answer, next } => {
                 *driver.vars() = Some(vars);
-                connection.output.extend_from_slice(answer);
-                self.end_conversation(connection);
-                Progress::On
+                connection.input.drain(..bytes);
+                self.reply(connection, &answer, next)
             }
             Head::Refused(refusal) => {
                 *driver.vars() = Some(vars);
@@ -333,6 +340,23 @@ impl Engine<'_> {
         connection.exchange.refuse(refusal, driver.now().date(), &mut connection.output);
         self.tell_refusal(driver.now().second(), connection, refusal, connection.output.len() > before);
         self.end_conversation(connection);
+    }
+
+    /// Sends what the protocol has answered by itself.
+    fn reply(&self, connection: &mut Connection, answer: &[u8], next: Next) -> Progress {
+        connection.output.extend_from_slice(answer);
+        if let Some(origin) = connection.exchange.origin() {
+            connection.peer = Peer::Inet(origin.client);
+        }
+        match next {
+            Next::Close => self.end_conversation(connection),
+            Next::KeepAlive if answer.is_empty() => {}
+            Next::KeepAlive => {
+                connection.state = State::Flush(Then::Next);
+                connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
+            }
+        }
+        Progress::On
     }
 
     /// What is in the output is the last that this client gets.

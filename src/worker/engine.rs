@@ -25,6 +25,7 @@ use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events, Interest};
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::notify;
 use ruwsgi_sys::table::{Own, Table, Token};
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_wire::{Exchange, Limits, Vars};
 
 use crate::app::{App, Language};
@@ -32,6 +33,7 @@ use crate::collect::Collect;
 use crate::connection::Connection;
 use crate::driver::Driver;
 use crate::harakiri::Right;
+use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
 use crate::queue::Queue;
@@ -47,6 +49,10 @@ pub struct Listener {
     pub fd: OwnedFd,
     /// Starts the conversation of a new connection.
     pub exchange: fn(&Limits) -> Box<dyn Exchange>,
+    /// Whether a load balancer says who the client is.
+    pub proxied: Proxied,
+    /// Other workers do not have it: its connections stay here.
+    pub is_mapped: bool,
     /// What the application sees as `SERVER_PORT`.
     pub port: String,
     /// What tells it from all others, in every worker of the instance (`listen::identity`).
@@ -102,6 +108,8 @@ pub(crate) struct Rules {
     pub inherits: bool,
     /// What becomes a variable of the request: `None`: nothing.
     pub collect: Option<Collect>,
+    /// `None`: responses stay as they are.
+    pub headers: Option<Headers>,
     pub trust: Trust,
     pub limits: Limits,
     pub host: String,
@@ -281,6 +289,7 @@ fn rules(config: &Config, slot: u32) -> Rules {
         tells_write_errors: !config.sockets.ignore_write_errors || !config.sockets.ignore_sigpipe,
         inherits: !config.process.close_on_exec,
         collect: Collect::of(config),
+        headers: Headers::of(config),
         trust,
         limits: Limits {
             head_bytes: config.sockets.buffer_size,

@@ -101,6 +101,9 @@ impl Engine<'_> {
             _ => return Err(connection),
         };
         let Some(listener) = self.listeners.get(connection.door) else { return Err(connection) };
+        if listener.is_mapped || !connection.exchange.is_portable() {
+            return Err(connection);
+        }
         let parcel = Parcel {
             door: listener.identity,
             peer: connection.peer,
@@ -173,8 +176,7 @@ impl Engine<'_> {
         let Arrival { parcel, fd, bytes } = arrival;
         let door = self.listeners.iter().position(|listener| listener.identity == parcel.door);
         let door = door.ok_or("it came through a socket that this one does not have")?;
-        let exchange = (self.listeners[door].exchange)(&self.rules.limits);
-        let mut connection = Connection::new(fd, parcel.peer, door, exchange);
+        let mut connection = Connection::new(fd, parcel.peer, door, self.converse(door, &parcel.peer));
         connection.requests = parcel.requests;
         connection.begun = parcel.begun;
         connection.deadline_ms = parcel.deadline_ms;

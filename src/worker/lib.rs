@@ -16,6 +16,7 @@ mod engine;
 mod file_part;
 mod handover;
 mod harakiri;
+mod headers;
 pub mod input;
 mod log;
 mod now;

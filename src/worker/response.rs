@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use ruwsgi_sys::file;
 use ruwsgi_sys::stream::{self, Until};
+use ruwsgi_wire::fastcgi::Records;
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
 use crate::collect::Collect;
 use crate::file_part::FilePart;
+use crate::headers::Headers;
 use crate::watch::Watch;
 
 /// How far a slow reader is waited for.
@@ -119,6 +121,7 @@ pub struct Response<'r> {
     logvars: Logvars,
     /// Which fields are kept for the log, and what was kept.
     collect: Option<&'r Collect>,
+    headers: Option<&'r Headers>,
     collected: Logvars,
     pub(crate) sent: Sent,
 }
@@ -151,6 +154,7 @@ impl<'r> Response<'r> {
             watch: None,
             logvars: Vec::new(),
             collect: None,
+            headers: None,
             collected: Vec::new(),
             sent: Sent::default(),
         }
@@ -162,6 +166,10 @@ impl<'r> Response<'r> {
 
     pub(crate) fn set_collect(&mut self, collect: Option<&'r Collect>) {
         self.collect = collect;
+    }
+
+    pub(crate) fn set_headers(&mut self, headers: Option<&'r Headers>) {
+        self.headers = headers;
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
@@ -226,7 +234,9 @@ impl<'r> Response<'r> {
 
     /// Adds a field to the head. After an error, begin again.
     pub fn field(&mut self, name: &[u8], value: &[u8]) -> Result<(), BadResponse> {
-        if self.collect.is_some_and(|collect| collect.keep(name, value, &mut self.collected)) {
+        if self.collect.is_some_and(|collect| collect.keep(name, value, &mut self.collected))
+            || self.headers.is_some_and(|headers| headers.removes(name))
+        {
             return Ok(());
         }
         self.exchange.field(name, value, self.out)?;
@@ -259,7 +269,7 @@ impl<'r> Response<'r> {
             }
         }
         self.commit();
-        let bytes = &bytes[..bytes.len().min(self.patience.bytes)];
+        let bytes = &bytes[..bytes.len().min(self.piece(self.patience.bytes as u64) as usize)];
         let body = &bytes[..self.exchange.data(bytes.len(), self.out)];
         self.sent.body_bytes += body.len() as u64;
         if body.len() < COPY_BYTES {
@@ -287,9 +297,10 @@ impl<'r> Response<'r> {
                 return self.copy_file(file, offset, length);
             }
             self.commit();
-            self.announced = self.announce(length);
+            let piece = self.piece(length);
+            self.announced = self.announce(piece);
             if self.announced == 0 {
-                return Ok(length);
+                return Ok(piece);
             }
             self.stage = Stage::File;
         }
@@ -312,7 +323,13 @@ impl<'r> Response<'r> {
         }
         self.stage = Stage::Body;
         self.exchange.data_end(self.out);
-        Ok(length)
+        // Behind the last piece, what is left is longer than the Content-Length.
+        Ok(if self.exchange.records().is_some() { sent } else { length })
+    }
+
+    /// How much of so many bytes can be announced as one piece.
+    fn piece(&self, length: u64) -> u64 {
+        self.exchange.records().map_or(length, |_| length.min(Records::MOST as u64))
     }
 
     /// Gives the last piece of the body away: `length` bytes of `file` from `offset` on, which the connection sends
@@ -329,7 +346,7 @@ impl<'r> Response<'r> {
         let left = self.announce(length);
         if left > 0 {
             self.stage = Stage::File;
-            self.file = Some(Box::new(FilePart { file, at: offset, left, behind: Vec::new() }));
+            self.file = Some(Box::new(FilePart::new(file, offset, left, self.exchange.records())));
         }
         Ok(())
     }
@@ -418,8 +435,13 @@ impl<'r> Response<'r> {
 
     fn commit(&mut self) {
         if self.stage == Stage::Open {
+            if let Some(headers) = self.headers {
+                self.sent.fields += headers.add(self.exchange, self.out);
+            }
             self.exchange.end_head(self.length, self.date, self.close, self.out);
-            self.sent.head_bytes = self.out.len() as u64;
+            // The head itself: uWSGI counts so, too.
+            let framing = self.exchange.records().map_or(0, |_| Records::HEADER);
+            self.sent.head_bytes = (self.out.len() - framing) as u64;
             self.stage = Stage::Body;
         }
     }

@@ -29,8 +29,39 @@ impl Trust {
     /// Is this peer believed?
     pub(crate) fn covers(&self, peer: &Peer) -> bool {
         let Some(ip) = peer.ip() else { return true };
-        self.everybody || is_private(ip) || self.networks.iter().any(|(net, bits)| contains(*net, *bits, ip))
+        is_private(ip) || self.names(peer)
     }
+
+    /// Does `trusted-proxies` name this peer? Proxies that know nothing of `Forwarded` let it pass from their clients, so
+    /// that nobody is believed about that who is only near; a unix socket is, where any proxy is named.
+    pub(crate) fn names(&self, peer: &Peer) -> bool {
+        let Some(ip) = peer.ip() else { return self.everybody || !self.networks.is_empty() };
+        self.everybody || self.networks.iter().any(|(net, bits)| contains(*net, *bits, ip))
+    }
+}
+
+/// Whether the first element of a `Forwarded` field, which is the client's, says `proto=https` (RFC 7239 4, 5.4).
+pub(crate) fn forwarded_https(value: &[u8]) -> bool {
+    let mut quoted = false;
+    let mut separates = |byte: u8| {
+        quoted ^= byte == b'"';
+        !quoted && matches!(byte, b';' | b',')
+    };
+    // Where the first element ends, its last parameter does, too.
+    let mut last = false;
+    let mut parameters = value.split_inclusive(|&byte| separates(byte)).take_while(|part| {
+        let before = std::mem::replace(&mut last, part.ends_with(b","));
+        !before
+    });
+    parameters.any(|pair| {
+        let pair = pair.strip_suffix(b";").or(pair.strip_suffix(b",")).unwrap_or(pair);
+        let pair = pair.trim_ascii();
+        let scheme = pair.get(..6).filter(|name| name.eq_ignore_ascii_case(b"proto=")).and(pair.get(6..));
+        scheme.is_some_and(|scheme| {
+            let plain = scheme.strip_prefix(b"\"").and_then(|scheme| scheme.strip_suffix(b"\"")).unwrap_or(scheme);
+            plain.eq_ignore_ascii_case(b"https")
+        })
+    })
 }
 
 fn network(word: &str) -> Option<(IpAddr, u8)> {
@@ -79,6 +110,33 @@ mod tests {
             assert!(!trust.covers(&peer(ip)), "{ip}");
         }
         assert!(trust.covers(&Peer::Local));
+    }
+
+    #[test]
+    fn forwarded_is_read_as_far_as_the_client() {
+        for yes in [
+            "proto=https",
+            "for=192.0.2.1;Proto=HTTPS;by=x",
+            "for=\"[::1]:5, x\"; proto=\"https\"",
+            "proto=https, proto=http",
+        ] {
+            assert!(forwarded_https(yes.as_bytes()), "{yes}");
+        }
+        for no in [
+            "",
+            "proto=http",
+            "proto=http, proto=https",
+            "for=\"proto=https",
+            "for=x;xproto=https",
+            "for=\"x;proto=https;y\"",
+            "proto=httpsx",
+            "proto",
+        ] {
+            assert!(!forwarded_https(no.as_bytes()), "{no}");
+        }
+        let named = Trust::new(&["192.0.2.0/24".into()]).0;
+        assert!(named.names(&peer("192.0.2.9")) && named.names(&Peer::Local) && !named.names(&peer("127.0.0.1")));
+        assert!(!Trust::default().names(&Peer::Local));
     }
 
     #[test]

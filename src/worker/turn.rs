@@ -8,6 +8,7 @@ use ruwsgi_contract::message::Recycle;
 use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::stream::Peer;
+use ruwsgi_wire::proxy::Origin;
 use ruwsgi_wire::{Key, Next, Refusal, Vars};
 
 use crate::app::{App, Request};
@@ -16,6 +17,7 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
+use crate::trust;
 use crate::watch::{Late, Watch, describe};
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
@@ -40,7 +42,7 @@ impl Engine<'_> {
         self.complete(vars, connection);
         core.app.mount(vars);
         let scheme = self.scheme(vars, connection);
-        let close = self.rules.keepalive.is_none() || self.is_leaving();
+        let close = self.wants_to_close(connection);
 
         if connection.output.capacity() == 0 {
             connection.output = core.pool.pop().unwrap_or_default();
@@ -51,6 +53,7 @@ impl Engine<'_> {
             Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
+        response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
         let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
         if !by_file {
@@ -122,6 +125,12 @@ impl Engine<'_> {
         core.count_odd(by_file, write_errors, read_errors);
     }
 
+    /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.
+    fn wants_to_close(&self, connection: &Connection) -> bool {
+        let one_each = self.rules.keepalive.is_none() && !connection.exchange.is_fronted();
+        one_each || self.is_leaving()
+    }
+
     fn recycle_after(&self, requests: u64) {
         let limit = self.rules.max_requests;
         if limit > 0 && requests >= limit && clock::coarse_ms() >= self.rules.recycle_from_ms {
@@ -143,6 +152,13 @@ impl Engine<'_> {
     fn complete(&self, vars: &mut Vars, connection: &mut Connection) {
         if vars.key(Key::ServerName).is_none() {
             vars.set(Key::ServerName, self.rules.host.as_bytes());
+        }
+        if !connection.exchange.is_fronted()
+            && let Some(Origin { server, .. }) = connection.exchange.origin()
+        {
+            let (name, address) = (vars.add(b"SERVER_ADDR"), vars.add(server.ip().to_string().as_bytes()));
+            vars.push_cgi(name, address);
+            vars.set(Key::ServerPort, itoa::Buffer::new().format(server.port()).as_bytes());
         }
         if vars.key(Key::ServerPort).is_none()
             && let Some(listener) = self.listeners.get(connection.door)
@@ -172,6 +188,8 @@ impl Engine<'_> {
             https(Key::UwsgiScheme)
         } else if forwarded && self.trusts(&connection.peer, "X-Forwarded-Proto") {
             https(Key::ForwardedProto) || on(Key::ForwardedSsl)
+        } else if let Some(forwarded) = vars.key(Key::Forwarded).filter(|_| self.rules.trust.names(&connection.peer)) {
+            trust::forwarded_https(forwarded)
         } else {
             on(Key::Https) || https(Key::RequestScheme)
         };
@@ -219,6 +237,7 @@ impl Engine<'_> {
             Refusal::Crowded => format!(" (request-queue = {})", self.rules.queue_limit),
             Refusal::Stale => format!(" (request-queue-timeout = {})", self.rules.queue_timeout_ms / 1000),
             Refusal::Modifier(number) => format!(" (modifier1 {number})"),
+            Refusal::Role(number) => format!(" (role {number})"),
             _ => String::new(),
         };
         let fate =

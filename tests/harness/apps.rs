@@ -216,7 +216,9 @@ pub fn nginx_command(site: &Site, http: &str, arguments: &[&str]) -> Command {
     let main =
         format!("{user}daemon off;\npid nginx.pid;\nevents {{}}\nhttp {{\naccess_log off;\n{folders}{http}\n}}\n");
     site.write("nginx.conf", &main);
-    std::fs::copy("/etc/nginx/uwsgi_params", site.path("uwsgi_params")).expect("nginx comes with its uwsgi_params");
+    for name in ["uwsgi_params", "fastcgi_params", "scgi_params"] {
+        std::fs::copy(format!("/etc/nginx/{name}"), site.path(name)).expect("nginx comes with its variables");
+    }
     let mut command = Command::new(nginx().expect("nginx is installed"));
     command.args(["-e", "stderr", "-c", "nginx.conf", "-p"]).arg(site.dir()).args(arguments);
     site.dress(&mut command);

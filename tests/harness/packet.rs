@@ -18,6 +18,11 @@ pub fn packet<N: AsRef<[u8]>, V: AsRef<[u8]>>(modifier1: u8, vars: &[(N, V)]) ->
 
 /// What nginx sends for `METHOD URI` with its `uwsgi_params`, and these variables.
 pub fn request(method: &str, uri: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    packet(0, &vars(method, uri, more))
+}
+
+/// The variables of such a request.
+pub fn vars<'v>(method: &'v str, uri: &'v str, more: &[(&'v str, &'v str)]) -> Vec<(&'v str, &'v str)> {
     let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let usual = [
         ("QUERY_STRING", query),
@@ -38,7 +43,64 @@ pub fn request(method: &str, uri: &str, more: &[(&str, &str)]) -> Vec<u8> {
     ];
     let said = |name| more.iter().any(|(known, _)| *known == name);
     let usual = usual.into_iter().filter(|(name, _)| !said(*name));
-    packet(0, &usual.chain(more.iter().copied()).collect::<Vec<_>>())
+    usual.chain(more.iter().copied()).collect()
+}
+
+/// A request of SCGI: the length of the body first, as the specification wants it.
+pub fn scgi(vars: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let others = vars.iter().filter(|(name, _)| *name != "CONTENT_LENGTH");
+    let others: String = others.map(|(name, value)| format!("{name}\0{value}\0")).collect();
+    let block = format!("CONTENT_LENGTH\0{}\0SCGI\01\0{others}", body.len());
+    [format!("{}:{block},", block.len()).as_bytes(), body].concat()
+}
+
+/// One record of FastCGI.
+pub fn record(kind: u8, id: u16, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    [&[1, kind][..], &id.to_be_bytes(), &length, &[0, 0], content].concat()
+}
+
+/// A request of FastCGI. `keep`: the connection is to go on.
+pub fn fastcgi(id: u16, keep: bool, vars: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in vars {
+        for text in [name, value] {
+            match text.len() {
+                short @ ..0x80 => block.push(short as u8),
+                long => block.extend((long as u32 | 0x8000_0000).to_be_bytes()),
+            }
+        }
+        block.extend(name.bytes().chain(value.bytes()));
+    }
+    let params = block.chunks(60_000).map(|part| record(4, id, part));
+    let stdin = body.chunks(65_535).map(|part| record(5, id, part));
+    let begin = record(1, id, &[0, 1, keep.into(), 0, 0, 0, 0, 0]);
+    let parts = [begin].into_iter().chain(params).chain([record(4, id, b"")]).chain(stdin).chain([record(5, id, b"")]);
+    parts.flatten().collect()
+}
+
+/// What comes for one request of FastCGI: all of `STDOUT`, and what `END_REQUEST` says. The records are read one by
+/// one, so that the connection can go on.
+pub fn fastcgi_answer(client: &mut Client, id: u16) -> (Vec<u8>, u8) {
+    let mut out = Vec::new();
+    loop {
+        let (kind, of, content) = fastcgi_record(client);
+        assert_eq!(of, id, "a record of another request");
+        match kind {
+            6 => out.extend(content),
+            3 => return (out, content[4]),
+            _ => panic!("a record of the type {kind}"),
+        }
+    }
+}
+
+/// The next record: its type, id and content.
+pub fn fastcgi_record(client: &mut Client) -> (u8, u16, Vec<u8>) {
+    let header = client.exactly(8);
+    let [1, kind, id1, id0, length1, length0, padding, _] = header[..] else { panic!("no record: {header:?}") };
+    let content = client.exactly(u16::from_be_bytes([length1, length0]).into());
+    client.exactly(padding.into());
+    (kind, u16::from_be_bytes([id1, id0]), content)
 }
 
 /// A program that is on the `PATH`, where administrators have theirs, or in the folder of the peers that `tools/bench`
@@ -57,11 +119,16 @@ pub fn program(name: &str) -> Option<PathBuf> {
 
 /// Real uWSGI with `tests/apps/NAME` behind `app.sock`.
 pub fn real_uwsgi(name: &str) -> Option<Server> {
+    real_uwsgi_by("socket", name)
+}
+
+/// The same, where this option says what it speaks.
+pub fn real_uwsgi_by(option: &str, name: &str) -> Option<Server> {
     let program = program("uwsgi")?;
     let site = Site::empty();
     std::fs::copy(super::app(name), site.path("app.py")).unwrap();
     let mut command = Command::new(program);
-    command.args(["--socket", "app.sock", "--wsgi-file", "app.py", "--master", "--die-on-term"]);
+    command.arg(format!("--{option}")).args(["app.sock", "--wsgi-file", "app.py", "--master", "--die-on-term"]);
     site.dress(&mut command);
     let server = Server::of(command, site);
     server.wait_for("spawned uWSGI worker 1");
@@ -70,8 +137,20 @@ pub fn real_uwsgi(name: &str) -> Option<Server> {
 
 /// nginx that passes everything to `upstream` by the uwsgi protocol, and serves at `nginx.sock`.
 pub fn nginx(upstream: &str) -> Option<Server> {
+    let params = nginx_params("uwsgi")?;
+    let server =
+        format!("uwsgi_buffer_size 64k; uwsgi_buffers 8 64k;\n{params}\nlocation / {{ uwsgi_pass {upstream}; }}");
+    nginx_with("", &server)
+}
+
+/// The variables that nginx sends by one of its protocols, as it is installed.
+pub fn nginx_params(protocol: &str) -> Option<String> {
+    std::fs::read_to_string(format!("/etc/nginx/{protocol}_params")).ok()
+}
+
+/// nginx with this in its server, which is at `nginx.sock`, and this beside it.
+pub fn nginx_with(outside: &str, server: &str) -> Option<Server> {
     let program = program("nginx")?;
-    let params = std::fs::read_to_string("/etc/nginx/uwsgi_params").ok()?;
     let site = Site::empty();
     // As root, its workers would be somebody who may not connect to the sockets of root.
     let user = if nix::unistd::geteuid().is_root() { "user root;" } else { "" };
@@ -80,8 +159,8 @@ pub fn nginx(upstream: &str) -> Option<Server> {
     let listen = site.path("nginx.sock").display().to_string();
     let text = format!(
         "daemon off; {user} pid nginx.pid; error_log stderr; events {{}}\nhttp {{\naccess_log off;\n{folders}\
-         client_max_body_size 0; large_client_header_buffers 8 64k; uwsgi_buffer_size 64k; uwsgi_buffers 8 64k;\n\
-         server {{ listen unix:{listen}; location / {{\n{params}\nuwsgi_pass {upstream};\n}} }} }}\n"
+         client_max_body_size 0; keepalive_requests 1000000; large_client_header_buffers 8 64k; {outside}\n\
+         server {{ listen unix:{listen}; {server} }} }}\n"
     );
     site.write("nginx.conf", &text);
     let mut command = Command::new(program);

@@ -32,7 +32,7 @@ const USUAL: [Key; 11] = [
 ];
 
 /// The others that have a key.
-const UNUSUAL: [Key; 8] = [
+const UNUSUAL: [Key; 9] = [
     Key::ContentType,
     Key::ContentLength,
     Key::RemoteUser,
@@ -40,6 +40,7 @@ const UNUSUAL: [Key; 8] = [
     Key::RequestScheme,
     Key::ForwardedProto,
     Key::ForwardedSsl,
+    Key::Forwarded,
     Key::UwsgiScheme,
 ];
 

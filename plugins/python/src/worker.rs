@@ -6,9 +6,11 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi_contract::message::{FromWorker, Message};
+use ruwsgi_options::{Listener as Said, Sockets};
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::{exec, listen, process, signal, title};
 use ruwsgi_wire::PROTOCOLS;
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_worker::{Listener, Setup};
 
 use crate::api;
@@ -72,6 +74,25 @@ fn end_python(py: Python<'_>) {
     }
 }
 
+/// The workers that serve a socket, where `map-socket` leaves it to some.
+fn mapped(sockets: &Sockets, number: usize) -> Option<Vec<u32>> {
+    let of = sockets.map_socket.iter().filter(|mapped| mapped.socket == number);
+    let workers: Vec<u32> = of.flat_map(|mapped| mapped.workers.iter().copied()).collect();
+    (!workers.is_empty()).then_some(workers)
+}
+
+/// Whether a load balancer says who the clients are. As in uWSGI, `http` has an option of its own, and only HTTP relies
+/// on a header; other protocols take one that is there.
+fn proxied(sockets: &Sockets, said: &Said) -> Proxied {
+    match (said.option, said.protocol) {
+        ("http", _) if sockets.http_enable_proxy_protocol == Some(true) => Proxied::Always,
+        ("http", _) => Proxied::Never,
+        (_, "http") if sockets.enable_proxy_protocol => Proxied::Always,
+        _ if sockets.enable_proxy_protocol => Proxied::Maybe,
+        _ => Proxied::Never,
+    }
+}
+
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
     let Zygote { log, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
@@ -93,7 +114,11 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         }
     }
     autoreload::watch(&config, slot, &channel, files);
-    let listeners = config.listeners().iter().zip(listeners).filter_map(|(said, fd)| {
+    let listeners = config.listeners().iter().zip(listeners).enumerate().filter_map(|(number, (said, fd))| {
+        let mapped = mapped(&config.sockets, number);
+        if mapped.as_ref().is_some_and(|workers| !workers.contains(&slot)) {
+            return None;
+        }
         let protocol = PROTOCOLS.iter().find(|protocol| protocol.name == said.protocol)?;
         // PEP 3333 wants a port; a unix socket has none, and uWSGI says 80.
         let port = listen::local_address(fd.as_fd()).map_or_else(|_| "80".to_owned(), |at| at.port().to_string());
@@ -102,7 +127,14 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
             let _ = exec::keep_at_exec(fd.as_fd());
         }
         let identity = listen::identity(fd.as_fd()).ok()?;
-        Some(Listener { fd, exchange: protocol.exchange, port, identity })
+        Some(Listener {
+            fd,
+            exchange: protocol.exchange,
+            proxied: proxied(&config.sockets, said),
+            is_mapped: mapped.is_some(),
+            port,
+            identity,
+        })
     });
     let setup = Setup {
         config: &config,

@@ -9,7 +9,7 @@ use ruwsgi_options::{Config, Listener, Problem, Source};
 use ruwsgi_sys::listen::{self, Place};
 use ruwsgi_sys::privilege::{self, Account};
 
-use crate::listeners::Address;
+use crate::listeners::{Address, address_of};
 use crate::{python, why};
 
 /// What a path has to be.
@@ -34,7 +34,7 @@ pub fn here(config: &Config, source: &Source) -> Vec<Problem> {
     look.queue();
     for listener in config.listeners() {
         // Addresses that can't be read are told on paper.
-        match Address::parse(&listener.address) {
+        match address_of(config, listener) {
             Ok(Address::Unix(path)) if !config.sockets.abstract_socket => {
                 look.unix(listener, &look.after.join(path), user.as_ref());
             }

@@ -15,6 +15,8 @@ pub(crate) enum Address {
     Unix(PathBuf),
     /// A name without a file.
     Abstract(Vec<u8>),
+    /// A socket that whoever started the server has opened: its descriptor.
+    Given(i32),
 }
 
 impl Address {
@@ -23,8 +25,9 @@ impl Address {
         if let Some(name) = text.strip_prefix('@').or_else(|| text.strip_prefix("\\0")) {
             return Ok(Self::Abstract(name.as_bytes().to_vec()));
         }
-        if text.starts_with("fd://") || text.starts_with('=') {
-            return Err("names a socket that somebody else has opened, which is not built yet".to_owned());
+        if let Some(number) = text.strip_prefix("fd://") {
+            let number = number.parse().ok().filter(|number| *number >= 0);
+            return number.map(Self::Given).ok_or_else(|| "names no descriptor".to_owned());
         }
         let Some((host, port)) = text.rsplit_once(':') else {
             return if text.is_empty() { Err("is no address".to_owned()) } else { Ok(Self::Unix(text.into())) };
@@ -118,7 +121,8 @@ mod tests {
         let path = Address::Unix("/run/app.sock".into());
         assert_eq!(path.without_file(), Address::Abstract(b"/run/app.sock".to_vec()));
         assert_eq!(Address::parse(""), Err("is no address".to_owned()));
-        assert!(Address::parse("fd://3").is_err());
+        assert_eq!(Address::parse("fd://3"), Ok(Address::Given(3)));
+        assert!(Address::parse("fd://x").is_err() && Address::parse("fd://-1").is_err());
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ruwsgi_sys::{clock, memory, process};
 
 use super::order::{Harakiri, Recycling, Settings, Usage};
 use super::plan::{ALGORITHMS, Busyness, Cheaper};
-use crate::listeners::Bound;
+use crate::listeners::{Bound, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
 use crate::{python, why};
@@ -267,6 +267,7 @@ fn processes(config: &Config) -> u32 {
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
+    env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);
         env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));

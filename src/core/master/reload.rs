@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ruwsgi_options::{Config, Request, Source, load};
 
-use crate::listeners::{Bound, Listeners};
+use crate::listeners::{Bound, Listeners, with_given};
 use crate::start::change_folder;
 use crate::unknown::Unknown;
 use crate::{Place, why};
@@ -41,7 +41,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
     };
     let unknown = Unknown::among(loaded.warnings);
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
-    let config = loaded.config;
+    let config = with_given(loaded.config, &source.env)?;
     if let Some(refusal) = needs_restart(now, &config) {
         return Err(refusal);
     }

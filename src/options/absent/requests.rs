@@ -24,7 +24,6 @@ pub const TOPICS: &[Topic] = &[
     exposes("the requests of all hosts go to one application", "vhost vhost-host"),
     exposes("applications that requests name are not loaded", "dynamic-apps"),
     exposes("these files are not served", "check-static-docroot"),
-    exposes("responses keep or lack this header", "add-header= rem-header= del-header="),
     exposes(
         "this limit does not hold",
         "websockets-max-size= websocket-max-size= chunked-input-limit= response-headers-limit=",

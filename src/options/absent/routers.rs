@@ -33,7 +33,7 @@ pub const TOPICS: &[Topic] = &[
     exposes("requests do not get this variable", "https-export-cert http-var= http-server-name-as-http-host="),
     exposes("the workers serve HTTP themselves, as the user they run as", "http-uid= http-gid="),
     exposes("the router runs as another user", "fastrouter-uid= fastrouter-gid="),
-    exposes("connections that begin with such a line are refused", "http-stud-prefix= http-enable-proxy-protocol?"),
+    exposes("connections that begin with such a line are refused", "http-stud-prefix="),
     exposes("%2F in a path is decoded", "http-path-info-no-decode-slashes="),
     exposes(
         "TLS is not set up that way",
@@ -56,8 +56,6 @@ pub const TOPICS: &[Topic] = &[
     degrades("socket-timeout counts", "http-headers-timeout= http-connect-timeout="),
     degrades("buffer-size counts", "http-buffer-size="),
     harmless("100 Continue is always sent where it is waited for", "http-manage-expect?"),
-    harmless("responses without a length are always chunked", "http-auto-chunked"),
-    harmless("chunked requests are always read", "http-raw-body http-chunked-input"),
     harmless(
         "the workers serve HTTP themselves",
         "\

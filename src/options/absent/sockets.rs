@@ -8,8 +8,7 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "nothing listens at this address",
         "\
-         suwsgi-socket= ssl-socket= https-socket= fastcgi-socket= fastcgi-nph-socket= \
-         scgi-socket= scgi-nph-socket= raw-socket= puwsgi-socket= shared-socket= undeferred-shared-socket= udp= \
+         suwsgi-socket= ssl-socket= https-socket= raw-socket= udp= \
          multicast= pty-socket=",
     ),
     exposes(
@@ -19,23 +18,19 @@ pub const TOPICS: &[Topic] = &[
          fastcgi-modifier1= fastcgi-modifier2= scgi-modifier1= scgi-modifier2= raw-modifier1= raw-modifier2= \
          allowed-modifiers= remap-modifier=",
     ),
-    exposes("every worker serves every socket", "map-socket="),
-    exposes("connections that begin with a PROXY line are refused", "enable-proxy-protocol"),
     exposes("no socket is shared with other instances", "zerg= zerg-fallback zerg-server= zergpool= zerg-pool="),
     exposes("nothing waits for orders on this socket", "pty-connect= pty-uconnect= fork-server= fork-socket="),
-    degrades("an address that is not there yet can not be bound", "freebind"),
     degrades(
         "the kernel does it its own way",
         "\
-         tcp-nodelay so-keepalive socket-sndbuf= socket-rcvbuf= shutdown-sockets reuse-port tcp-fast-open= \
-         tcp-fastopen= tcp-fast-open-client tcp-fastopen-client",
+         shutdown-sockets tcp-fast-open-client tcp-fastopen-client",
     ),
     degrades(
         "socket-timeout says how long a response may wait",
         "so-send-timeout socket-send-timeout so-write-timeout socket-write-timeout",
     ),
     degrades("there is no multicast", "multicast-ttl= multicast-loop="),
-    degrades("descriptors that are not inherited on purpose are closed", "skip-zero safe-fd= fd-safe="),
+    degrades("descriptors that are not inherited on purpose are closed", "safe-fd= fd-safe="),
     degrades("there is no terminal to share", "pty-log pty-input pty-no-isig pty-exec="),
     harmless("descriptors are passed only where that is needed", "no-fd-passing"),
 ];

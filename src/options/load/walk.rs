@@ -30,6 +30,8 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Mapping" => ("/a=/srv/a", Error("/a")),
         "ExpiryOfType" => ("text/css=33", Error("text/css=soon")),
         "ExpiryOfPattern" => ("\\.css$ 33", Error("( 33")),
+        "Mappings" => ("0:1,2", Error("0")),
+        "Fields" => ("X-A: b", Error("X-A")),
         "Collects" => ("X-User USER", Error("X-User")),
         "Plugins" => ("python3", Nothing),
         "NeedPlugins" => ("python3", Error("php")),

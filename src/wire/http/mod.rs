@@ -17,7 +17,7 @@ mod target;
 
 pub use chunked::Chunked;
 pub(crate) use request::Asked;
-pub(crate) use response::{Response, push_field, push_length};
+pub(crate) use response::{Response, push_field, push_length, push_size};
 pub use target::decode;
 
 use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars};
@@ -110,7 +110,7 @@ impl Exchange for Http {
     }
 
     fn status(&mut self, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        self.response.status(self.asked, status, out)
+        self.response.status(response::version(self.asked), status, out)
     }
 
     fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
@@ -138,7 +138,7 @@ impl Exchange for Http {
     /// The status is all that the client is told: what exactly was wrong is for the log.
     fn refuse(&mut self, refusal: Refusal, date: &[u8], out: &mut Vec<u8>) {
         let status = refusal.status();
-        out.extend_from_slice(if self.asked.one_one { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
+        out.extend_from_slice(response::version(self.asked));
         out.extend_from_slice(status.as_bytes());
         out.extend_from_slice(b"\r\n");
         push_field(b"Date", date, out);

@@ -180,7 +180,7 @@ impl Reader<'_> {
     /// Joins what was sent more than once under a key (`a, b`), as uWSGI does. Content-Type is no list, but it comes as
     /// one (RFC 9110 8.3).
     fn join(&mut self, fields: &[httparse::Header<'_>]) {
-        for key in [Key::ContentType, Key::ForwardedProto, Key::ForwardedSsl] {
+        for key in [Key::ContentType, Key::ForwardedProto, Key::ForwardedSsl, Key::Forwarded] {
             let mut values = fields.iter().filter(|field| Field::named(field.name.as_bytes()) == Field::Keyed(key));
             let Some(first) = values.next() else { continue };
             let joined = self.vars.add_with(|out| {
@@ -217,6 +217,7 @@ impl Field {
             4 if is("Host") => Self::Host,
             5 if is("Proxy") => Self::Proxy,
             6 if is("Expect") => Self::Expect,
+            9 if is("Forwarded") => Self::Keyed(Key::Forwarded),
             10 if is("Connection") => Self::Connection,
             12 if is("Content-Type") => Self::Keyed(Key::ContentType),
             14 if is("Content-Length") => Self::ContentLength,

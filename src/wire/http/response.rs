@@ -43,8 +43,9 @@ enum Framing {
 }
 
 impl Response {
-    /// Begins anew. `200 OK`, `200 ` and `200` are the same (the last two are uWSGI's). 1xx is no response to end with.
-    pub(crate) fn status(&mut self, asked: Asked, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
+    /// Begins anew, with `before` and the status. `200 OK`, `200 ` and `200` are the same (the last two are uWSGI's).
+    /// 1xx is no response to end with.
+    pub(crate) fn status(&mut self, before: &[u8], status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
         let (code, phrase) = match status {
             [code @ .., b' '] | code if code.len() == 3 => (code, None),
             [a, b, c, b' ', phrase @ ..] => (&[*a, *b, *c][..], Some(phrase)),
@@ -58,7 +59,7 @@ impl Response {
             return Err(BadResponse::Status);
         }
         *self = Self { code: number, ..Self::default() };
-        out.extend_from_slice(if asked.one_one { b"HTTP/1.1 " } else { b"HTTP/1.0 " });
+        out.extend_from_slice(before);
         out.extend_from_slice(code);
         out.push(b' ');
         out.extend_from_slice(phrase.unwrap_or_else(|| reason::phrase(number).as_bytes()));
@@ -164,7 +165,7 @@ impl Response {
     }
 
     /// The same for a front end, which frames the response for the client: nothing is added to what the application
-    /// says, and a body without a length ends with the connection.
+    /// says, and a body without a length ends with the connection, unless the protocol has another end for it.
     pub(crate) fn end_fronted_head(&mut self, asked: Asked, out: &mut Vec<u8>) {
         self.framing = match (self.code, self.length) {
             (204 | 205 | 304, _) => Framing::None,
@@ -172,7 +173,13 @@ impl Response {
             (_, Some(length)) => Framing::Counted(length),
             (_, None) => Framing::Open,
         };
+        self.keep_alive = asked.keep_alive && !self.close;
         out.extend_from_slice(b"\r\n");
+    }
+
+    /// The body is not as long as its `Content-Length`.
+    pub(crate) fn is_short(&self) -> bool {
+        matches!(self.framing, Framing::Counted(1..))
     }
 
     pub(crate) fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
@@ -207,11 +214,16 @@ impl Response {
         if matches!(self.framing, Framing::Chunked) {
             out.extend_from_slice(b"0\r\n\r\n");
         }
-        let whole = !matches!(self.framing, Framing::Counted(1..) | Framing::Open);
+        let whole = !self.is_short() && !matches!(self.framing, Framing::Open);
         let keep_alive = self.keep_alive && whole;
         *self = Self::default();
         if keep_alive { Next::KeepAlive } else { Next::Close }
     }
+}
+
+/// What a status line begins with.
+pub(super) fn version(asked: Asked) -> &'static [u8] {
+    if asked.one_one { b"HTTP/1.1 " } else { b"HTTP/1.0 " }
 }
 
 /// Appends a field line. Name and value are known to be right.
@@ -229,7 +241,7 @@ pub(crate) fn push_length(length: u64, out: &mut Vec<u8>) {
 }
 
 /// Appends the line in front of a chunk.
-fn push_size(length: usize, out: &mut Vec<u8>) {
+pub(crate) fn push_size(length: usize, out: &mut Vec<u8>) {
     let digits = (usize::BITS - length.leading_zeros()).div_ceil(4).max(1);
     out.extend((0..digits).rev().map(|digit| b"0123456789abcdef"[length >> (4 * digit) & 15]));
     out.extend_from_slice(b"\r\n");
@@ -260,7 +272,7 @@ mod tests {
 
     fn respond(case: &Case) -> (String, Next) {
         let (mut response, mut out) = (Response::default(), Vec::new());
-        response.status(case.asked, case.status.as_bytes(), &mut out).unwrap();
+        response.status(version(case.asked), case.status.as_bytes(), &mut out).unwrap();
         for (name, value) in case.fields {
             response.field(name.as_bytes(), value.as_bytes(), &mut out).unwrap();
         }
@@ -353,7 +365,7 @@ mod tests {
     fn lengths_stay_where_they_are_allowed() {
         let head = |asked, status: &str| {
             let (mut response, mut out) = (Response::default(), Vec::new());
-            response.status(asked, status.as_bytes(), &mut out).unwrap();
+            response.status(version(asked), status.as_bytes(), &mut out).unwrap();
             response.field(b"Content-Length", b"9", &mut out).unwrap();
             response.end_head(asked, None, DATE, &mut out);
             String::from_utf8(out).unwrap().matches("Content-Length: 9\r\n").count()
@@ -385,7 +397,7 @@ mod tests {
     #[test]
     fn the_server_may_close() {
         let (mut response, mut out) = (Response::default(), Vec::new());
-        response.status(ONE_ONE, b"200 OK", &mut out).unwrap();
+        response.status(version(ONE_ONE), b"200 OK", &mut out).unwrap();
         response.end_head(LAST, Some(0), DATE, &mut out);
         assert_eq!(response.finish(&mut out), Next::Close);
         assert!(out.ends_with(b"Content-Length: 0\r\nConnection: close\r\n\r\n"));
@@ -395,7 +407,9 @@ mod tests {
     fn statuses() {
         let line = |status: &[u8]| {
             let mut out = Vec::new();
-            Response::default().status(ONE_ZERO, status, &mut out).map(|()| String::from_utf8_lossy(&out).into_owned())
+            Response::default()
+                .status(version(ONE_ZERO), status, &mut out)
+                .map(|()| String::from_utf8_lossy(&out).into_owned())
         };
         for (status, gets) in [
             ("200 OK", "200 OK"),
@@ -454,12 +468,12 @@ mod tests {
     #[test]
     fn a_response_can_be_begun_anew() {
         let (mut response, mut out) = (Response::default(), Vec::new());
-        response.status(ONE_ONE, b"204 No Content", &mut out).unwrap();
+        response.status(version(ONE_ONE), b"204 No Content", &mut out).unwrap();
         for (name, value) in [("Date", "today"), ("Connection", "close"), ("Upgrade", "x"), ("Content-Length", "3")] {
             response.field(name.as_bytes(), value.as_bytes(), &mut out).unwrap();
         }
         out.clear();
-        response.status(ONE_ONE, b"500", &mut out).unwrap();
+        response.status(version(ONE_ONE), b"500", &mut out).unwrap();
         response.end_head(ONE_ONE, Some(1), DATE, &mut out);
         let head = String::from_utf8_lossy(&out);
         assert_eq!(

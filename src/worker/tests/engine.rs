@@ -15,6 +15,7 @@ use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Directive, Origin};
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_wire::Key;
+use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_worker::{App, Gone, Language, Listener, Request, Response, Setup, run};
 
 /// Answers with the target and the body. `/slow...` takes 10 ms, `/second` one, `/large` is 3 MB, `/fail` fails. `/file...` comes from
@@ -147,6 +148,8 @@ impl Worker {
             let (master, channel) = Channel::pair().unwrap();
             let (config, scoreboard, handover) = (config.clone(), scoreboard.clone(), handover.clone());
             let listeners = vec![Listener {
+                proxied: Proxied::Never,
+                is_mapped: false,
                 identity: ruwsgi_sys::listen::identity(listener.as_fd()).unwrap(),
                 fd: OwnedFd::from(listener.try_clone().unwrap()),
                 exchange: ruwsgi_wire::http::exchange,

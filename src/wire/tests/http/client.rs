@@ -71,7 +71,7 @@ impl Engine {
             let Some((body, data)) = &mut self.body else {
                 match self.exchange.head(&self.buffer, &mut self.vars) {
                     Head::Partial { .. } => return None,
-                    Head::Reply(_) => panic!("HTTP is for the application"),
+                    Head::Reply { .. } => panic!("HTTP is for the application"),
                     Head::Refused(refusal) => return Some(End::Refused(refusal)),
                     Head::Whole { bytes, body, .. } => {
                         self.buffer.drain(..bytes);

@@ -1,4 +1,4 @@
-//! The uwsgi protocol as a front end sees it, through the seam that the engine uses.
+//! The protocols of front ends as those see them, through the seam that the engine uses.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 

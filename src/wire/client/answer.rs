@@ -1,0 +1,228 @@
+//! An answer: its head, and where its body ends (RFC 9112 6.3, RFC 3875 6).
+
+use super::{BadAnswer, Dialect, HEAD_BYTES, Heard};
+use crate::http::{Chunked, octets};
+
+/// The head of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Head {
+    /// 200
+    pub status: u16,
+    /// `OK`, as it was sent.
+    pub reason: Vec<u8>,
+    /// Names and values, as they came.
+    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    /// The bytes of it.
+    pub raw: Vec<u8>,
+}
+
+impl Head {
+    /// All values of a field.
+    pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
+        let same = self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
+        same.map(|(_, value)| value.as_slice())
+    }
+}
+
+/// Where the body ends.
+#[derive(Debug)]
+enum Framing {
+    None,
+    /// So many bytes are missing.
+    Counted(u64),
+    Chunked(Chunked),
+    /// With the connection, or with what carries it.
+    Open,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// So much of the head is here.
+    Head(Vec<u8>),
+    Body(Framing),
+    Over,
+}
+
+/// The answer that is being heard.
+#[derive(Debug)]
+pub(super) struct Answer {
+    dialect: Dialect,
+    to_head: bool,
+    keep_alive: bool,
+    stage: Stage,
+}
+
+impl Answer {
+    pub(super) fn new(dialect: Dialect) -> Self {
+        Self { dialect, to_head: false, keep_alive: false, stage: Stage::Over }
+    }
+
+    /// Something was asked.
+    pub(super) fn begin(&mut self, to_head: bool) {
+        (self.to_head, self.keep_alive, self.stage) = (to_head, false, Stage::Head(Vec::new()));
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
+    }
+
+    /// Takes bytes of it.
+    pub(super) fn take(&mut self, input: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+        match &mut self.stage {
+            Stage::Over if input.is_empty() => Ok(()),
+            Stage::Over => Err(BadAnswer::Malformed("the server says more than was asked")),
+            Stage::Body(_) => self.take_body(input, heard),
+            Stage::Head(begun) => {
+                begun.extend_from_slice(input);
+                let bytes = std::mem::take(begun);
+                let Some(end) = end_of_head(&bytes) else {
+                    if bytes.len() > HEAD_BYTES {
+                        return Err(BadAnswer::Malformed("the head of the answer is too long"));
+                    }
+                    self.stage = Stage::Head(bytes);
+                    return Ok(());
+                };
+                self.take_head(&bytes[..end], &bytes[end..], heard)
+            }
+        }
+    }
+
+    fn take_head(&mut self, raw: &[u8], rest: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+        let (head, one_one) = match self.dialect {
+            Dialect::Http | Dialect::Uwsgi => http(raw)?,
+            Dialect::FastCgi | Dialect::Scgi => cgi(raw)?,
+        };
+        if (100..200).contains(&head.status) && head.status != 101 {
+            // It announces the answer, and is none (RFC 9110 15.2).
+            self.stage = Stage::Head(Vec::new());
+            return self.take(rest, heard);
+        }
+        let framing = framing(&head, self.to_head)?;
+        let option = |wanted: &[u8]| {
+            head.all("Connection").flat_map(octets::list).any(|option| option.eq_ignore_ascii_case(wanted))
+        };
+        let kept = !option(b"close") && (one_one || option(b"keep-alive")) && !matches!(framing, Framing::Open);
+        self.keep_alive = kept && self.dialect == Dialect::Http;
+        heard.push(Heard::Head(head));
+        self.stage = Stage::Body(framing);
+        self.take_body(rest, heard)
+    }
+
+    fn take_body(&mut self, input: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+        let Stage::Body(framing) = &mut self.stage else { return Ok(()) };
+        let mut data = Vec::new();
+        let (taken, done) = match framing {
+            Framing::None => (0, true),
+            Framing::Open => {
+                data.extend_from_slice(input);
+                (input.len(), false)
+            }
+            Framing::Counted(missing) => {
+                let here = usize::try_from(*missing).unwrap_or(usize::MAX).min(input.len());
+                data.extend_from_slice(&input[..here]);
+                *missing -= here as u64;
+                (here, *missing == 0)
+            }
+            Framing::Chunked(chunked) => {
+                let step =
+                    chunked.decode(input, &mut data).map_err(|refusal| BadAnswer::Malformed(refusal.reason()))?;
+                (step.consumed, step.done)
+            }
+        };
+        if !data.is_empty() {
+            heard.push(Heard::Data(data));
+        }
+        if done && self.dialect == Dialect::FastCgi {
+            // Its end has a record of its own; what comes before that is more than was announced.
+            self.stage = Stage::Body(Framing::None);
+        } else if done {
+            self.stage = Stage::Over;
+            heard.push(Heard::End { reusable: self.keep_alive && taken == input.len() });
+        }
+        Ok(())
+    }
+
+    /// The connection, or what carries the answer, has ended.
+    pub(super) fn end(&mut self, reusable: bool, heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+        match std::mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Over => return Ok(()),
+            Stage::Head(begun) if begun.is_empty() => return Err(BadAnswer::Empty),
+            Stage::Body(Framing::Open | Framing::None) => {}
+            Stage::Head(_) | Stage::Body(_) => return Err(BadAnswer::Cut),
+        }
+        heard.push(Heard::End { reusable });
+        Ok(())
+    }
+}
+
+/// Behind the first blank line. CGI programs end lines with LF alone, too (RFC 3875 6.2).
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    memchr::memchr_iter(b'\n', bytes).find_map(|at| match &bytes[at + 1..] {
+        [b'\n', ..] => Some(at + 2),
+        [b'\r', b'\n', ..] => Some(at + 3),
+        _ => None,
+    })
+}
+
+const FIELDS: usize = 256;
+
+fn http(raw: &[u8]) -> Result<(Head, bool), BadAnswer> {
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut parsed = httparse::Response::new(&mut fields);
+    match parsed.parse(raw) {
+        Ok(httparse::Status::Complete(_)) => {}
+        _ => return Err(BadAnswer::Malformed("this is no head of an HTTP response")),
+    }
+    let (status, reason) = (parsed.code.unwrap_or_default(), parsed.reason.unwrap_or_default().as_bytes().to_vec());
+    let head = Head { status, reason, fields: owned(parsed.headers), raw: raw.to_vec() };
+    Ok((head, parsed.version == Some(1)))
+}
+
+/// The status is a field, and 200 where there is none; beside a `Location` alone it is 302 (RFC 3875 6.2.3).
+fn cgi(raw: &[u8]) -> Result<(Head, bool), BadAnswer> {
+    if raw.starts_with(b"HTTP/") {
+        return http(raw);
+    }
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let fields = match httparse::parse_headers(raw, &mut fields) {
+        Ok(httparse::Status::Complete((_, fields))) => owned(fields),
+        _ => return Err(BadAnswer::Malformed("this is no head of a CGI response")),
+    };
+    let mut head = Head { status: 200, reason: b"OK".to_vec(), fields, raw: raw.to_vec() };
+    let said = head.all("Status").next().map(<[u8]>::to_vec);
+    if let Some(said) = said {
+        let (code, reason) = said.split_at(said.len().min(3));
+        let Some(Some(status @ 100..=999)) = octets::decimal(code) else {
+            return Err(BadAnswer::Malformed("the Status of the answer is no number"));
+        };
+        (head.status, head.reason) = (status as u16, octets::trim(reason).to_vec());
+        head.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"Status"));
+    } else if head.all("Location").next().is_some() {
+        (head.status, head.reason) = (302, b"Found".to_vec());
+    }
+    Ok((head, true))
+}
+
+fn owned(fields: &[httparse::Header<'_>]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    fields.iter().map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec())).collect()
+}
+
+fn framing(head: &Head, to_head: bool) -> Result<Framing, BadAnswer> {
+    if to_head || matches!(head.status, 204 | 304) {
+        return Ok(Framing::None);
+    }
+    let mut codings = head.all("Transfer-Encoding").flat_map(octets::list);
+    let mut lengths = head.all("Content-Length");
+    match (codings.next(), lengths.next()) {
+        (Some(_), Some(_)) => Err(BadAnswer::Malformed("both Content-Length and Transfer-Encoding")),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") && codings.next().is_none() => {
+            Ok(Framing::Chunked(Chunked::default()))
+        }
+        (Some(_), None) => Err(BadAnswer::Malformed("an unknown transfer coding")),
+        (None, Some(length)) => match octets::decimal(length) {
+            Some(Some(number)) if lengths.all(|other| other == length) => Ok(Framing::Counted(number)),
+            _ => Err(BadAnswer::Malformed("Content-Length is not a number, or differs from another one")),
+        },
+        (None, None) => Ok(Framing::Open),
+    }
+}
