@@ -53,8 +53,19 @@ impl fmt::Display for Origin {
             Self::File { path, line } => write!(out, "{}:{line}", path.display()),
             Self::Argv => out.write_str("command line"),
             Self::Env => out.write_str("environment"),
-            Self::Declared { by, at } => write!(out, "by {by}, {at}"),
+            // Where it was written: what stands between them stands for each other.
+            Self::Declared { by, .. } => write!(out, "by {by}, {}", self.written()),
             Self::Default => out.write_str("default"),
+        }
+    }
+}
+
+impl Origin {
+    /// Where somebody wrote it, whatever stood for what.
+    pub(crate) fn written(&self) -> &Self {
+        match self {
+            Self::Declared { at, .. } => at.written(),
+            other => other,
         }
     }
 }

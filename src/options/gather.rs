@@ -44,6 +44,9 @@ const NO_OPTIONS: &[&str] = &[
 /// Loops and files that say more than this have gone astray; nobody writes that much.
 const MOST_RECORDS: usize = 1 << 18;
 
+/// More is wrong than anybody reads.
+const MOST_PROBLEMS: usize = 1000;
+
 /// An order on the command line or in a file that ends the reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ending {
@@ -308,8 +311,13 @@ impl<'a> Gather<'a> {
 
     fn complain(&mut self, problem: Problem) {
         // In a part that may not count, nothing is sure to be wrong.
-        if !self.conditional {
-            self.problems.push(problem);
+        if self.conditional {
+            return;
+        }
+        self.problems.push(problem);
+        if self.problems.len() == MOST_PROBLEMS {
+            self.astray = true;
+            self.problems.push(Problem::error(format!("{MOST_PROBLEMS} problems: the rest is not read")));
         }
     }
 }

@@ -101,7 +101,7 @@ impl Gather<'_> {
 
     fn set(&mut self, value: &BStr, origin: &Origin) -> Result<(), String> {
         let (name, value) = pair(value)?;
-        let said = Directive { name: name.to_string(), value: Some(value.into()), origin: written(origin).clone() };
+        let said = Directive { name: name.to_string(), value: Some(value.into()), origin: origin.written().clone() };
         if !self.is_forbidden(&said) {
             // What a block says is said as often as the block wants: so is what that sets.
             self.record(&said);
@@ -116,7 +116,7 @@ impl Gather<'_> {
             return Err(format!("{text} is an option and can be no placeholder"));
         }
         self.placeholders.insert(name.into());
-        self.record(&Directive { name: text, value: Some(value.into()), origin: written(&directive.origin).clone() });
+        self.record(&Directive { name: text, value: Some(value.into()), origin: directive.origin.written().clone() });
         // uWSGI does not fill in what such a placeholder holds.
         if let Some(record) = self.records.last_mut() {
             record.done = true;
@@ -202,14 +202,6 @@ impl Gather<'_> {
 fn exit_code(value: &BStr) -> u8 {
     let digits = value.trim_ascii_start().iter().copied().take_while(u8::is_ascii_digit);
     digits.fold(0u8, |sum, digit| sum.wrapping_mul(10).wrapping_add(digit - b'0'))
-}
-
-/// The line that somebody wrote: what is set by a declared option is said as any other.
-fn written(origin: &Origin) -> &Origin {
-    match origin {
-        Origin::Declared { at, .. } => written(at),
-        other => other,
-    }
 }
 
 fn pair(value: &BStr) -> Result<(&BStr, &BStr), String> {

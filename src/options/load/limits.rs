@@ -22,7 +22,7 @@ fn errors_of(name: &str, text: &str) -> Vec<String> {
 fn ends_with(text: &str, reason: &str) {
     let errors = errors(text);
     assert!(errors.iter().any(|error| error.contains(reason)), "{reason}: {:?}", &errors[..errors.len().min(3)]);
-    assert!(errors.len() < 1000, "{}", errors.len());
+    assert!(errors.len() < 1010, "{}", errors.len());
 }
 
 #[test]
@@ -47,6 +47,7 @@ fn loops_end() {
     ends_with("for-times = 2000000000\nenv = A%(_)=1\nendfor\n", "lines: a loop?");
     ends_with("for-times = 100000\ninclude = one.ini\nendfor\n", "more than 4096 files");
     ends_with("include = app.ini\n", "it includes itself");
+    ends_with("for-times = 100000\ninclude = app.ini\nendfor\n", "problems: the rest is not read");
     ends_with("inherit = app.ini\ninherit = app.ini\n", "more than 4096 files");
 }
 
