@@ -266,7 +266,7 @@ options! {
         ["harakiri-graceful-signal"] => harakiri_graceful_signal: Few as "NUM" = 15;
         /// only where at least NUM connections wait
         ["harakiri-queue-threshold"] => harakiri_queue_threshold: Few;
-        /// the longest time that loading the application may take [600; 0: any]
+        /// the longest time that loading the application may take; 0: any [600]
         ["load-timeout"] => load_timeout: Seconds = 600;
         /// replace so many workers at a time at a reload, or all [1]
         ["reload-surge"] => reload_surge: Surge = 1;
@@ -362,9 +362,9 @@ options! {
         ["http-keepalive"] => http_keepalive: Keepalive;
         /// refuse request bodies above NUM bytes [0: none]
         ["limit-post"] => limit_post: Requests as "BYTES";
-        /// so many requests may wait for the application, then 503 [1024; 0: any number]
+        /// so many requests may wait for the application, then 503; 0: any number [1024]
         ["request-queue"] => request_queue: Requests = 1024;
-        /// how long a request may wait for the application, then 503 [60; 0: no limit]
+        /// how long a request may wait for the application, then 503; 0: no limit [60]
         ["request-queue-timeout"] => request_queue_timeout: Seconds = 60;
         /// how much of a response may wait for a slow client in memory [1048576]
         ["response-buffer"] => response_buffer: Bytes = 1024 * 1024;
@@ -404,7 +404,7 @@ options! {
         ["gid"] => gid: Text as "GROUP";
         /// the mask of permissions for new files, such as 022
         ["umask"] => umask: Umask;
-        /// how many files a process may have open [as it was started]
+        /// how many files a process may have open; otherwise as it was started
         ["max-fd"] => max_fd: MaybeCount;
         /// go to this directory before the application is loaded
         ["chdir"] => chdir: OnePath as "DIR";
@@ -416,6 +416,8 @@ options! {
         ["safe-pidfile"] => safe_pidfile: OnePath as "FILE";
         /// the same
         ["safe-pidfile2"] => safe_pidfile2: OnePath as "FILE";
+        /// take orders from this FIFO: r to reload, q to stop and more
+        ["master-fifo"] => master_fifo: Paths as "FILE";
         /// what uwsgi.mode is for the application
         ["mode"] => mode: Text;
         /// set a variable of the environment; without = it is removed
@@ -740,8 +742,6 @@ options! {
         ["strict"] => strict: Flag;
         /// say the configuration as one file in the log, then start
         ["show-config"] => show_config: Flag;
-        /// take orders from this FIFO: r to reload, q to stop and more
-        ["master-fifo"] => master_fifo: Paths as "FILE";
         /// start even though this option is not built yet
         ["allow-missing"] => allow_missing: Texts as "OPTION";
         /// print the usual options; with OPTION behind it, that one

@@ -108,7 +108,7 @@ impl Master {
         let mut desk = Desk::default();
         desk.renew(&poll, &first.config)?;
         let mut fifos = Fifos::default();
-        fifos.renew(&poll, &first.config.control.master_fifo)?;
+        fifos.renew(&poll, &first.config.process.master_fifo)?;
         Ok(Self {
             plan: Plan::new(settings(&first.config)),
             poll,
@@ -398,7 +398,7 @@ impl Master {
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
                 self.desk.renew(&self.poll, &config)?;
-                self.fifos.renew(&self.poll, &config.control.master_fifo)?;
+                self.fifos.renew(&self.poll, &config.process.master_fifo)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))

@@ -203,8 +203,8 @@ fn deeds(row: &Row) -> Option<(&'static str, bool)> {
         "whitelist" => ("end-whitelist http", false),
         "print" | "allow-missing" => ("https", false),
         "strict" => ("true", false),
-        "exit" | "get" | "extract" | "dump-options" | "binary-append-data" | "stop" | "reload" | "help"
-        | "help-all" | "options-status" | "version" => return None,
+        "exit" | "get" | "extract" | "dump-options" | "binary-append-data" | "stop" | "reload" | "pause" | "resume"
+        | "help" | "help-all" | "options-status" | "version" => return None,
         other => panic!("{other}: say what it is to be walked with"),
     })
 }
