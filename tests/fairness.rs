@@ -91,14 +91,19 @@ fn what_the_application_knows_of_a_client_travels_with_its_connection() {
     let ask = "GET / HTTP/1.1\r\nHost: a\r\nX-A: one\r\n\r\n";
     let mut clients: Vec<_> = (0..12).map(|_| server.connect()).collect();
     let before: Vec<_> = clients.iter_mut().map(|client| client.send(ask).answer().ok().to_owned()).collect();
-    let mut occupier = server.connect();
+    // One of those that are with the worker that has more of them keeps it busy.
+    let worker = |seen: &String| seen.split_once(' ').unwrap().0.to_owned();
+    let crowded = |pid: &String| before.iter().filter(|seen| worker(seen) == *pid).count();
+    let number = (0..clients.len()).max_by_key(|number| crowded(&worker(&before[*number]))).unwrap();
+    let mut occupier = clients.remove(number);
+    let before: Vec<_> = before.iter().enumerate().filter(|(at, _)| *at != number).map(|(_, seen)| seen).collect();
     occupier.send("GET /gate HTTP/1.1\r\nHost: a\r\nX-A: two\r\n\r\n");
     server.wait_for("waiting");
     let after: Vec<_> = clients.iter_mut().map(|client| client.send(ask).answer().ok().to_owned()).collect();
     for (before, after) in before.iter().zip(&after) {
         assert_eq!(before.split_once(' ').unwrap().1, after.split_once(' ').unwrap().1);
     }
-    assert_ne!(before, after, "none has changed its worker");
+    assert!(before.iter().zip(&after).any(|(before, after)| *before != after), "none has changed its worker");
     server.open_gate("open");
     occupier.answer().ok();
 }
@@ -153,10 +158,14 @@ fn too_many_waiting_requests_are_told_to_come_again() {
         for client in &mut waiting {
             client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
         }
+        let mut others = Vec::new();
         let answer = eventually("one request too many", || {
             let mut client = server.connect();
             client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-            client.read_within(Duration::from_millis(300)).map(|bytes| String::from_utf8(bytes).unwrap())
+            let told = client.read_within(Duration::from_millis(300));
+            // It may have come before one of the three.
+            others.extend(told.is_none().then_some(client));
+            told.map(|bytes| String::from_utf8(bytes).unwrap())
         });
         assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
         assert!(answer.contains("\r\nRetry-After: 1\r\n") && answer.contains("\r\nConnection: close\r\n"), "{answer}");
@@ -164,7 +173,8 @@ fn too_many_waiting_requests_are_told_to_come_again() {
         for number in 0..processes {
             server.open_gate(&format!("gate{number}"));
         }
-        let answered = waiting.iter_mut().map(|client| client.answer().status).filter(|status| *status == 200).count();
+        let all = waiting.iter_mut().chain(&mut others);
+        let answered = all.map(|client| client.answer().status).filter(|status| *status == 200).count();
         assert_eq!(answered, 3);
         busy.iter_mut().for_each(|client| assert_eq!(client.answer().status, 200));
         assert_eq!(server.get("/").ok(), "hello");
