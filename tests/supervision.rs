@@ -240,6 +240,8 @@ fn harakiri_can_send_a_signal_first_and_say_what_the_kernel_knows() {
     server.wait_for("told to end");
     let line = server.wait_for("HARAKIRI [core 0] thread");
     assert!(line.contains("system call"), "{line}");
+    // What the old one accepts in the moment before it is told to stop goes down with it.
+    server.wait_for_workers(2);
     assert_eq!(server.get("/").ok(), "well");
     worker.wait_for_end("the worker after its grace");
 }
