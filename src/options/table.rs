@@ -472,6 +472,8 @@ options! {
         ["write-errors-tolerance"] => write_errors_tolerance: Requests;
         /// a client that is gone ends no response: write() raises, and that is all
         ["write-errors-exception-only"] => write_errors_exception_only: Flag;
+        /// pieces of a body may be arrays, bytearrays and whatever else shows its memory
+        ["wsgi-accept-buffer", "wsgi-accept-buffers"] => accept_buffers: Flag;
         /// give the application no wsgi.file_wrapper
         ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
         /// always on: wsgi.input reads chunked bodies to their end
