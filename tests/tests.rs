@@ -41,6 +41,7 @@ mod scgi;
 mod sdks;
 mod sockets;
 mod static_files;
+mod static_variants;
 mod stats;
 mod stop;
 mod supervision;

@@ -205,6 +205,36 @@ const RESPONSES: &[Difference] = &[
         "no line",
         "ignore-write-errors = false",
     ),
+    differs(
+        "static files: links out of the root, FIFOs and devices, names with `..` or an encoded slash",
+        "the application answers",
+        "404, and a line in the log",
+        "",
+    ),
+    differs(
+        "`Range` for a static file",
+        "only with `honour-range`, and only the first one",
+        "always, and up to 32 of them; with `ETag` and all conditions of RFC 9110",
+        "honour-range = false",
+    ),
+    differs(
+        "`static-gzip-all` and its kin",
+        "the names in `Accept-Encoding` count, not their weights; no `Vary`",
+        "weights count; files of Zstandard, too; `Vary`, and an `ETag` of their own",
+        "static-encodings = br,gzip",
+    ),
+    differs(
+        "`file-serve-mode`",
+        "names the compressed file, and answers conditions itself",
+        "the front end sees to both; odd characters of the path are escaped",
+        "",
+    ),
+    differs(
+        "`offload-threads`",
+        "threads that send to slow clients",
+        "threads that read what is not in memory; slow clients take none",
+        "",
+    ),
 ];
 
 /// How the configuration is read.

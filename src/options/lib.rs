@@ -94,6 +94,7 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_static::{Encoding, ServedBy};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]

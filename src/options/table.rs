@@ -16,7 +16,9 @@ use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
 use crate::kind_socket::{Fields, Mappings};
-use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
+use crate::kind_static::{
+    Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
+};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -510,6 +512,28 @@ options! {
         ["static-skip-ext"] => static_skip_ext: Paths as "SUFFIX";
         /// links may lead into this directory
         ["static-safe"] => static_safe: Paths as "DIR";
+        /// serve what is in the directory that the front end says, DOCUMENT_ROOT
+        ["check-static-docroot"] => check_static_docroot: Flag;
+        /// answer pages below PREFIX that have no file with this one
+        ["static-fallback"] => static_fallback: Mapping;
+        /// but not below this prefix
+        ["static-fallback-except"] => static_fallback_except: Paths as "PREFIX";
+        /// send compressed files beside those whose path matches
+        ["static-gzip"] => static_gzip: Patterns;
+        /// send compressed files beside all of them
+        ["static-gzip-all"] => static_gzip_all: Flag;
+        /// send compressed files beside those whose path starts so
+        ["static-gzip-dir", "static-gzip-prefix"] => static_gzip_dir: Paths as "PREFIX";
+        /// send compressed files beside those whose path ends so
+        ["static-gzip-ext", "static-gzip-suffix"] => static_gzip_ext: Paths as "SUFFIX";
+        /// the best of them first [br,zstd,gzip]
+        ["static-encodings"] => static_encodings: Encodings = Encoding::ALL.to_vec();
+        /// let the front end send files: x-sendfile or x-accel-redirect
+        ["file-serve-mode", "fileserve-mode"] => file_serve_mode: FileServing = ServedBy::Server;
+        /// so many threads more in each worker, for files that are not in memory [0]
+        ["offload-threads", "offload-thread"] => offload_threads: Few;
+        /// copy files where sendfile(2) sends them otherwise
+        ["disable-sendfile"] => disable_sendfile: Flag;
         /// take media types from this file, too
         ["mimefile", "mime-file"] => mimefile: Paths as "FILE";
         /// answer requests for a part of a file (on)
