@@ -157,7 +157,6 @@ mod tests {
             "snmp",
             "emperor",
             "worker-mount",
-            "check-static-docroot",
             "route",
             "chroot",
             "cap",

@@ -134,6 +134,9 @@ pub const OURS: &[&str] = &[
     "warm-up",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
+    "static-fallback",
+    "static-fallback-except",
+    "static-encodings",
 ];
 
 #[cfg(feature = "argv")]
@@ -474,7 +477,7 @@ options! {
         ["write-errors-tolerance"] => write_errors_tolerance: Requests;
         /// a client that is gone ends no response: write() raises, and that is all
         ["write-errors-exception-only"] => write_errors_exception_only: Flag;
-        /// pieces of a body may be arrays, bytearrays and whatever else shows its memory
+        /// pieces of a body may be arrays, bytearrays and the like
         ["wsgi-accept-buffer", "wsgi-accept-buffers"] => accept_buffers: Flag;
         /// give the application no wsgi.file_wrapper
         ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
@@ -530,7 +533,7 @@ options! {
         ["static-encodings"] => static_encodings: Encodings = Encoding::ALL.to_vec();
         /// let the front end send files: x-sendfile or x-accel-redirect
         ["file-serve-mode", "fileserve-mode"] => file_serve_mode: FileServing = ServedBy::Server;
-        /// so many threads more in each worker, for files that are not in memory [0]
+        /// so many threads in each worker for files not in memory [0]
         ["offload-threads", "offload-thread"] => offload_threads: Few;
         /// copy files where sendfile(2) sends them otherwise
         ["disable-sendfile"] => disable_sendfile: Flag;
