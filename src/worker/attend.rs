@@ -25,6 +25,8 @@ use crate::receive::Begun;
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// How many pipelined requests one event serves before others get their turn.
 const PIPELINED: u32 = 16;
+/// How many connections of a listener one event takes, while that is fast.
+const CROWD: u32 = 8;
 /// How long a connection that was told the end may stay before it is closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a worker that drains waits for the first request of a connection that is open already.
@@ -61,6 +63,17 @@ impl Engine<'_> {
         self.admit(driver, false, |_| self.open_door(door))
     }
 
+    /// Takes the first connection from a listener, and those that follow as long as that is fast and nothing else is known
+    /// to wait: clients that connect for each request come in crowds, and asking epoll for each of them costs more.
+    pub(crate) fn accept_some(&self, driver: &mut impl Driver, door: usize) {
+        let began_ms = clock::coarse_ms();
+        for _ in 0..CROWD {
+            if !self.accept_one(driver, door) || self.has_work() || clock::coarse_ms() != began_ms {
+                break;
+            }
+        }
+    }
+
     /// Takes one connection from a listener.
     pub(crate) fn open_door(&self, door: usize) -> Option<Connection> {
         let listener = self.listeners.get(door)?;
@@ -68,9 +81,6 @@ impl Engine<'_> {
             self.rest_doors(&error);
             None
         })?;
-        if let Peer::Inet(_) = peer {
-            stream::no_delay(fd.as_fd());
-        }
         if self.rules.inherits {
             // What an application starts may hold the connection open, or not: nothing else depends on it.
             let _ = exec::keep_at_exec(fd.as_fd());

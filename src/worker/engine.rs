@@ -24,6 +24,7 @@ use ruwsgi_sys::clock;
 use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events, Interest};
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::notify;
+use ruwsgi_sys::stream;
 use ruwsgi_sys::table::{Own, Table, Token};
 use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_wire::{Exchange, Limits, Vars};
@@ -248,6 +249,10 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     engine.epoll.add(engine.over_event.as_fd(), NUDGE, Interest::Level)?;
     engine.epoll.add(engine.nudged.as_fd(), NUDGE, Interest::Edge)?;
     engine.epoll.add(signalled.as_fd(), SIGNAL, Interest::Level)?;
+    if config.sockets.tcp_nodelay {
+        // Connections have it from their listener: once here saves a call for each of them.
+        listeners.iter().for_each(|listener| stream::no_delay(listener.fd.as_fd()));
+    }
     engine.open_doors()?;
     signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
     engine.seat.set_status(Status::Up);
@@ -404,7 +409,7 @@ impl Engine<'_> {
             What::Signal => self.signalled(),
             What::Nudge => {}
             What::Parcel => drop(self.receive(driver)),
-            What::Door(door) => drop(self.accept_one(driver, door)),
+            What::Door(door) => self.accept_some(driver, door),
             What::Connection(token) => {
                 if let Own::Mine(connection) = self.table.own(token) {
                     self.attend(driver, connection, event.readable, event.closed);
@@ -437,7 +442,7 @@ impl Engine<'_> {
         first
     }
 
-    fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.crew.is_over() || !self.queue.is_empty() || !self.ring.is_empty()
     }
 

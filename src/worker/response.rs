@@ -117,6 +117,10 @@ pub struct Response<'r> {
     full: bool,
     file: Option<Box<FilePart>>,
     watch: Option<Watch<'r>>,
+    /// Over TCP, the end of the stream may travel with the last bytes.
+    tcp: bool,
+    /// What is sent now is the last on this connection.
+    last: bool,
     /// What the application says about the request, for the log.
     logvars: Logvars,
     /// Which fields are kept for the log, and what was kept.
@@ -131,11 +135,12 @@ pub(crate) struct Wire<'r> {
     pub fd: BorrowedFd<'r>,
     pub exchange: &'r mut dyn Exchange,
     pub out: &'r mut Vec<u8>,
+    pub tcp: bool,
 }
 
 impl<'r> Response<'r> {
     pub(crate) fn new(wire: Wire<'r>, date: &'r [u8], close: bool, patience: Patience) -> Self {
-        let Wire { fd, exchange, out } = wire;
+        let Wire { fd, exchange, out, tcp } = wire;
         Self {
             fd,
             exchange,
@@ -152,6 +157,8 @@ impl<'r> Response<'r> {
             full: false,
             file: None,
             watch: None,
+            tcp,
+            last: false,
             logvars: Vec::new(),
             collect: None,
             headers: None,
@@ -423,6 +430,7 @@ impl<'r> Response<'r> {
                     self.exchange.finish(&mut file.behind)
                 }
             };
+            self.last = self.tcp && next == Next::Close && self.file.is_none();
         }
         if self.stage == Stage::Cut || self.send(&[]).is_err() {
             self.out.clear();
@@ -467,7 +475,9 @@ impl<'r> Response<'r> {
             return Ok(());
         }
         let mut behind = Vec::new();
-        let result = if body.is_empty() {
+        let result = if self.last && body.is_empty() {
+            stream::write_last(self.fd, waiting)
+        } else if body.is_empty() {
             stream::write(self.fd, waiting)
         } else {
             self.exchange.data_end(&mut behind);

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::Recycle;
-use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_wire::proxy::Origin;
@@ -49,8 +48,8 @@ impl Engine<'_> {
         }
         let late =
             Late { right: &self.rights[core.number], socket: connection.fd.as_fd(), bytes: connection.exchange.late() };
-        let wire =
-            Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
+        let (fd, tcp) = (connection.fd.as_fd(), matches!(connection.peer, Peer::Inet(_)));
+        let wire = Wire { fd, exchange: connection.exchange.as_mut(), out: &mut connection.output, tcp };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
@@ -72,7 +71,10 @@ impl Engine<'_> {
         connection.file = file;
 
         let (requests, total) = self.seat.count_request(log.is_some());
-        self.count_kind(core.seat, by_file, sent.write_errors, read_errors);
+        if by_file {
+            self.seat.count_static();
+        }
+        core.seat.count_odd(by_file, sent.write_errors, read_errors);
         let micros = if measured { clock::monotonic_us().saturating_sub(from_us) } else { 0 };
         if measured {
             self.seat.count_work(micros, sent.head_bytes + sent.body_bytes);
@@ -100,29 +102,16 @@ impl Engine<'_> {
         }
         self.tell_write_errors(sent.write_errors, vars);
         self.recycle_after(requests);
-
-        match (end, rest) {
-            (End::Cut, _) => None,
+        let unasked = close || rest.as_ref().is_some_and(|rest| !rest.is_empty());
+        let is_read = rest.is_some();
+        connection.input = rest.unwrap_or_default();
+        match end {
+            End::Cut => None,
             // The client is still sending a body that nobody reads, or did not ask for the end: it is read on.
-            (_, None) => Some(Then::Linger),
-            (End::Next(Next::Close), Some(rest)) => {
-                let unasked = close || !rest.is_empty();
-                connection.input = rest;
-                Some(if unasked { Then::Linger } else { Then::Close })
-            }
-            (End::Next(Next::KeepAlive), Some(rest)) => {
-                connection.input = rest;
-                Some(Then::Next)
-            }
+            End::Next(next) if !is_read || (next == Next::Close && unasked) => Some(Then::Linger),
+            End::Next(Next::Close) => Some(Then::Close),
+            End::Next(Next::KeepAlive) => Some(Then::Next),
         }
-    }
-
-    /// Counts what was special about a request.
-    fn count_kind(&self, core: CoreSeat<'_>, by_file: bool, write_errors: u32, read_errors: u32) {
-        if by_file {
-            self.seat.count_static();
-        }
-        core.count_odd(by_file, write_errors, read_errors);
     }
 
     /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.

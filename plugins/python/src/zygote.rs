@@ -198,12 +198,16 @@ impl Zygote {
             let worker = Channel::from_fd(worker);
             match birth::fork(py, &worker) {
                 Ok(Born::Zygote { threads }) => {
-                    if std::mem::take(&mut first)
-                        && threads > 1
+                    if !std::mem::take(&mut first) {
+                        continue;
+                    }
+                    if threads > 1
                         && let Err(error) = warn_of_threads(py)
                     {
                         trouble::tell(py, &self.log, &error);
                     }
+                    // It only forks from now on. What can't be let go of is kept.
+                    let _ = memory::let_go_of_code();
                 }
                 Ok(Born::Worker) => {
                     drop(channel);

@@ -15,7 +15,7 @@ use ruwsgi_stage::hooks::Scene;
 use ruwsgi_sys::channel::{self, Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
-use ruwsgi_sys::{clock, reap};
+use ruwsgi_sys::{clock, memory, reap};
 
 use super::chores::set_variables;
 use super::desk::Desk;
@@ -524,6 +524,8 @@ impl Master {
         let config = &self.first.0;
         let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
         if !std::mem::replace(&mut self.welcomed, true) {
+            // Most of what has run so far was for the start. What can't be let go of is kept.
+            let _ = memory::let_go_of_code();
             for (option, path) in safe {
                 match pidfile(config, option, path.as_deref()) {
                     Ok(written) => self.pidfiles.extend(written),
