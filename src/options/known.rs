@@ -159,11 +159,8 @@ mod tests {
             "worker-mount",
             "check-static-docroot",
             "route",
-            "chroot",
-            "cap",
             "unshare",
             "chunked-input-limit",
-            "limit-as",
             "attach-daemon",
             "ssl-option",
             "emperor-tyrant",
@@ -177,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "cpu-affinity", "log-encoder"] {
+        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "never-swap", "log-encoder"] {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
         for name in ["reaper", "wsgi-strict", "log-master"] {

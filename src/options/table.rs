@@ -427,7 +427,7 @@ options! {
         ["drop-after-apps"] => drop_after_apps: Flag;
         /// of the powers of root, keep these: net_bind_service,chown
         ["cap"] => cap: Capabilities;
-        /// no program that is started gets more privileges (sudo and other setuid programs don't work)
+        /// sudo and other setuid programs give nobody anything
         ["no-new-privs"] => no_new_privs: Flag;
         /// this folder is all that there is
         ["chroot"] => chroot: OnePath as "DIR";
@@ -549,9 +549,9 @@ options! {
         ["hook-accepting"] => hook_accepting: Actions;
         /// do this in the first worker, before it accepts
         ["hook-accepting1"] => hook_accepting1: Actions;
-        /// do this in each worker, before it accepts for the first time in a generation
+        /// do this in each worker, before it accepts, unless it replaces one
         ["hook-accepting-once"] => hook_accepting_once: Actions;
-        /// do this in the first worker, before it accepts for the first time in a generation
+        /// do this in the first worker, before it accepts, unless it replaces one
         ["hook-accepting1-once"] => hook_accepting1_once: Actions;
         /// do this when the master begins its work
         ["hook-master-start"] => hook_master_start: Actions;
