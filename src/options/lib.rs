@@ -47,9 +47,11 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_hook;
 mod kind_language;
 mod kind_log;
 mod kind_path;
+mod kind_privilege;
 mod kind_process;
 mod kind_socket;
 mod kind_static;
@@ -94,6 +96,8 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_hook::{Action, Awaited, Hook, Meaning};
+pub use kind_privilege::{Bounds, CAPABILITIES};
 pub use kind_static::{Encoding, ServedBy};
 #[cfg(feature = "argv")]
 pub use known::works;
@@ -113,6 +117,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
+    Cheaper, Collected, Config, Control, Expiry, Hooks, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
     StaticFiles, StaticMap, Stats, Workers,
 };

@@ -17,4 +17,5 @@ mod stats;
 mod survey;
 mod touch;
 
+pub(crate) use host::environment;
 pub(crate) use run::{First, Master};
