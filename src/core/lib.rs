@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+pub mod gateway;
 pub mod inspect;
 mod listeners;
 mod logfile;
@@ -14,6 +15,7 @@ mod pidfile;
 mod privileges;
 mod python;
 mod start;
+pub mod subscription;
 mod unknown;
 
 use std::fmt;

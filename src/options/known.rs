@@ -168,7 +168,7 @@ mod tests {
             "ssl-option",
             "emperor-tyrant",
             "fastrouter",
-            "subscriptions-sign-check",
+            "subscription-vassal-required",
             "http-to",
             "cron",
             "pam",

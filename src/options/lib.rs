@@ -53,6 +53,7 @@ mod kind_path;
 mod kind_process;
 mod kind_socket;
 mod kind_static;
+mod kind_subscription;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -94,6 +95,7 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]
@@ -113,5 +115,5 @@ pub use source::Source;
 pub use status::summary;
 pub use table::{
     Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Workers,
+    StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };
