@@ -43,6 +43,7 @@ mod sockets;
 mod static_files;
 mod stats;
 mod stop;
+mod subscriptions;
 mod supervision;
 mod touch;
 mod uwsgi;

@@ -4,6 +4,7 @@
 //! touches neither sockets nor clocks; the gateway reads datagrams, tells what becomes of connections, and asks.
 //! `announce` is the other side: what an instance tells its routers, and when.
 
+mod announce;
 mod hear;
 mod node;
 mod nodes;
@@ -15,8 +16,10 @@ mod sign;
 #[cfg(test)]
 mod simulation;
 mod stamps;
+mod targets;
 mod trust;
 
+pub(crate) use self::announce::{Presence, Rhythm, Step};
 pub use self::hear::{Ack, Heard, Refused, Sender, What, Why};
 pub use self::node::{Fixed, NodeId};
 pub use self::nodes::{Choice, Client, Nodes};
@@ -24,7 +27,7 @@ pub use self::note::Note;
 pub use self::picture::{NodePicture, PoolPicture};
 pub use self::place::Place;
 pub use self::rules::Rules;
-pub use self::sign::{Digest, PrivateKey};
+pub(crate) use self::targets::{Item, Name, Socket, Targets};
 pub use self::trust::{Credentials, Files, Trust};
 
 /// A moment, as both clocks of the machine have it: deadlines go by the one that nobody sets, signatures by the other.

@@ -10,7 +10,7 @@ use rsa::{Pkcs1v15Sign, RsaPrivateKey, RsaPublicKey, sha2};
 
 /// What is made of the bytes before they are signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Digest {
+pub(super) enum Digest {
     /// 160 bits; what uWSGI's documentation says.
     Sha1,
     /// 224 bits.
@@ -25,7 +25,7 @@ pub enum Digest {
 
 impl Digest {
     /// By the name that the option knows.
-    pub fn named(name: &str) -> Option<Self> {
+    pub(super) fn named(name: &str) -> Option<Self> {
         Some(match name {
             "SHA1" => Self::Sha1,
             "SHA224" => Self::Sha224,
@@ -48,7 +48,7 @@ impl Digest {
 }
 
 /// With which an instance signs.
-pub struct PrivateKey {
+pub(super) struct PrivateKey {
     digest: Digest,
     key: RsaPrivateKey,
 }
@@ -61,14 +61,14 @@ impl fmt::Debug for PrivateKey {
 
 impl PrivateKey {
     /// Reads it from the text of a file, of either kind that openssl writes.
-    pub fn parse(digest: Digest, pem: &str) -> Result<Self, &'static str> {
+    pub(super) fn parse(digest: Digest, pem: &str) -> Result<Self, &'static str> {
         let key = RsaPrivateKey::from_pkcs8_pem(pem).ok().or_else(|| RsaPrivateKey::from_pkcs1_pem(pem).ok());
         let key = key.ok_or("is no private RSA key in PEM, or a key with a passphrase, or one above 4096 bits")?;
         Ok(Self { digest, key })
     }
 
     /// Signs. It fails where the key is too short for the digest.
-    pub fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
+    pub(super) fn sign(&self, bytes: &[u8]) -> Result<Vec<u8>, &'static str> {
         let (padding, digest) = self.digest.of(bytes);
         self.key.sign_with_rng(&mut OsRng, padding, &digest).map_err(|_| "the key can't sign: it is too short")
     }
