@@ -46,6 +46,7 @@ mod static_files;
 mod static_variants;
 mod stats;
 mod stop;
+mod subscriptions;
 mod supervision;
 mod touch;
 mod uwsgi;

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+pub mod gateway;
 pub mod inspect;
 mod listeners;
 mod logfile;
@@ -13,6 +14,7 @@ mod module;
 mod pidfile;
 mod python;
 mod start;
+pub mod subscription;
 mod unknown;
 
 pub use pidfile::{pause, reload, stop};

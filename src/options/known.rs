@@ -164,7 +164,7 @@ mod tests {
             "ssl-option",
             "emperor-tyrant",
             "fastrouter",
-            "subscriptions-sign-check",
+            "subscription-vassal-required",
             "http-to",
             "cron",
             "pam",

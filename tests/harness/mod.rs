@@ -3,6 +3,7 @@
 
 pub mod apps;
 pub mod client;
+pub mod ear;
 mod load;
 pub mod log;
 pub mod packet;

@@ -11,7 +11,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
     use Wrong::{Error, Nothing, Odd};
     match row.kind {
         // The other way than it is anyway.
-        "Flag" | "MaybeFlag" | "OptionalFlag" => {
+        "Flag" | "MaybeFlag" | "OptionalFlag" | "FlagWithValue" => {
             (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
         }
         "Count" => ("3", Error("many")),
@@ -49,6 +49,12 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Limit" => ("1M:2M", Error("much")),
         "Environ" => ("A=b", Odd("=b")),
         "Text" | "Paths" | "OnePath" | "LogFormat" | "Prefix" => ("text", Error("")),
+        "Subscribe" => ("127.0.0.1:4000:example.com", Error("router:4000:example.com")),
+        "SubscribeByKeys" => ("server=127.0.0.1:4000,key=example.com", Error("server=127.0.0.1:4000")),
+        "Balancer" => ("p2c", Error("best")),
+        "DigestAndFolder" => ("SHA256:/etc/keys", Error("MD4:/etc/keys")),
+        "Modifier" => ("5", Error("256")),
+        "Uids" => ("33", Error("www-data")),
         other => panic!("{other}: say which values this kind takes"),
     }
 }
