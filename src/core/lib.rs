@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+pub mod gateway;
 pub mod inspect;
 mod listeners;
 mod logfile;

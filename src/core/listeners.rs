@@ -41,6 +41,22 @@ pub(crate) struct Bound {
     vacuum: Cell<bool>,
 }
 
+/// The listening sockets of a configuration, by who serves them.
+#[derive(Clone, Default)]
+pub(crate) struct Opened {
+    /// In the order of `Config::listeners`.
+    pub workers: Vec<Rc<Bound>>,
+    /// In the order of `Config::router_listeners`.
+    pub routers: Vec<Rc<Bound>>,
+}
+
+impl Opened {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Bound>> {
+        self.workers.iter().chain(&self.routers)
+    }
+}
+
 /// By what a reload knows it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
@@ -60,7 +76,7 @@ impl<'c> Listeners<'c> {
     /// Reads the addresses, and takes over those of `former` that are still wanted.
     pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
         let mut wanted = Vec::new();
-        for listener in config.listeners() {
+        for listener in config.listeners().iter().chain(config.router_listeners()) {
             let mut address = address_of(config, listener)
                 .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
             if config.sockets.abstract_socket {
@@ -96,8 +112,10 @@ impl<'c> Listeners<'c> {
     }
 
     /// All of them, in the order in which they were said.
-    pub(crate) fn open(self) -> Vec<Rc<Bound>> {
-        self.wanted.into_iter().filter_map(|(.., bound)| bound).collect()
+    pub(crate) fn open(self) -> Opened {
+        let mut all: Vec<Rc<Bound>> = self.wanted.into_iter().filter_map(|(.., bound)| bound).collect();
+        let routers = all.split_off(self.config.listeners().len().min(all.len()));
+        Opened { workers: all, routers }
     }
 
     fn bind_where(&mut self, which: impl Fn(&Listener, &Address) -> bool) -> Result<(), String> {
@@ -274,6 +292,11 @@ impl Bound {
         (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
     }
 
+    /// Where it is bound.
+    pub(crate) fn at(&self) -> io::Result<At> {
+        listen::place(self.fd.as_fd())
+    }
+
     /// How many connections wait, and how many may. The kernel tells it of TCP only.
     pub(crate) fn queue(&self) -> (u32, u32) {
         match self.key.address {
@@ -433,7 +456,7 @@ mod tests {
         let mut listeners = Listeners::of(config, former)?;
         listeners.bind_inet()?;
         listeners.bind_unix()?;
-        Ok(listeners.open())
+        Ok(listeners.open().workers)
     }
 
     #[test]

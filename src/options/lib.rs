@@ -51,6 +51,7 @@ mod kind_language;
 mod kind_log;
 mod kind_path;
 mod kind_process;
+mod kind_router;
 mod kind_socket;
 mod kind_static;
 #[cfg(feature = "argv")]
@@ -75,6 +76,7 @@ mod reference;
 mod report;
 #[cfg(feature = "argv")]
 mod resource;
+mod routers;
 #[cfg(feature = "argv")]
 mod shell;
 #[cfg(feature = "argv")]
@@ -113,6 +115,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Workers,
+    Cheaper, Collected, Config, Control, Expiry, FastRouter, HttpRouter, Listener, Logging, Mapped, Mount, Process,
+    Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Workers,
 };

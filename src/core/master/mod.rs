@@ -17,4 +17,5 @@ mod stats;
 mod survey;
 mod touch;
 
+pub(crate) use plan::Backoff;
 pub(crate) use run::{First, Master};
