@@ -13,6 +13,7 @@ use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{listen, process, reap, title};
 
 use crate::audience::{Audience, Standing};
+use crate::gateway::{Gateways, Router};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
 use crate::master::environment;
@@ -23,9 +24,9 @@ use crate::unknown::Unknown;
 use crate::{Place, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
-/// each reload.
+/// each reload; `routers` are those that are built in.
 #[must_use]
-pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
+pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
     let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
     // As yet, a signal ends this process, and the terminal sends it to all.
@@ -43,7 +44,8 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         }
     };
     // The last line that anybody reads is the reason.
-    match start((source, loaded), outlet, &audience, scene).and_then(Master::run) {
+    let gateways = Gateways::new(routers, log.clone());
+    match start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run) {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -88,7 +90,7 @@ impl Failure {
 
 fn start(
     (source, loaded): (Source, Loaded),
-    mut outlet: Outlet,
+    (mut outlet, gateways): (Outlet, Gateways),
     audience: &Audience,
     mut scene: Scene,
 ) -> Result<Master, Failure> {
@@ -96,7 +98,12 @@ fn start(
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
-    tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
+    let pid = std::process::id();
+    if config.is_routers_only() {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): routers, no workers");
+    } else {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): processes {processes}, threads {threads}");
+    }
     let unknown = Unknown::among(loaded.warnings);
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
@@ -130,13 +137,28 @@ fn start(
         }
     }
     let listeners = listeners.open();
+    gateways.check(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
-    let interpreter = python::find(&config, &source.env)?;
-    tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    if !config.is_routers_only() {
+        let interpreter = python::find(&config, &source.env)?;
+        tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, scene })?)
+    Ok(Master::new(First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        scene,
+        gateways,
+    })?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

@@ -135,7 +135,25 @@ const LIFE: &[Difference] = &[
 
 /// Sockets and connections.
 const SOCKETS: &[Difference] = &[
-    differs("`http = :8080`", "a router process in front of the workers", "the workers themselves answer", ""),
+    differs(
+        "`http = :8080`",
+        "a router process in front of the workers",
+        "the workers themselves answer; a router does as soon as an option needs one",
+        "http-router = true",
+    ),
+    differs(
+        "a router without a backend for a request",
+        "closes the connection",
+        "503 with Retry-After; 502 and 504 where a backend does not answer as it should",
+        "",
+    ),
+    differs("keep-alive of the HTTP router", "only with `http-keepalive`", "75 s", "http-keepalive = 0"),
+    differs(
+        "the queue of a backend is full",
+        "the backend is marked as failed",
+        "the request waits for room, up to `http-connect-timeout`",
+        "",
+    ),
     differs(
         "`http-socket`",
         "a connection for each request",

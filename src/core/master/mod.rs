@@ -19,4 +19,5 @@ mod survey;
 mod touch;
 
 pub(crate) use host::environment;
+pub(crate) use plan::Backoff;
 pub(crate) use run::{First, Master};

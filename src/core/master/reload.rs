@@ -6,7 +6,7 @@ use std::rc::Rc;
 use ruwsgi_options::{Config, Request, Source, load};
 use ruwsgi_stage::limits;
 
-use crate::listeners::{Bound, Listeners, with_given};
+use crate::listeners::{Bound, Listeners, Opened, with_given};
 use crate::start::change_folder;
 use crate::unknown::Unknown;
 use crate::{Place, why};
@@ -14,7 +14,7 @@ use crate::{Place, why};
 /// What a reload has read.
 pub(super) struct Read {
     pub config: Config,
-    pub listeners: Vec<Rc<Bound>>,
+    pub listeners: Opened,
     pub unknown: Unknown,
 }
 
@@ -63,7 +63,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
     Ok(Read { config, listeners: listeners?, unknown })
 }
 
-fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, String> {
+fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Opened, String> {
     if now.process.chdir.is_some() && new.process.chdir.is_none() {
         let failed = |error| format!("{} can't be entered: {}", source.cwd.display(), why(&error));
         std::env::set_current_dir(&source.cwd).map_err(failed)?;
