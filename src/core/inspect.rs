@@ -38,7 +38,7 @@ pub fn on_paper(config: &Config) -> Vec<Problem> {
             }
         }
     }
-    if config.listeners().is_empty() {
+    if config.listeners().is_empty() && config.emperor.provinces.is_empty() {
         problems.push(Problem::error("nothing to listen on: say socket = ADDRESS, or http-socket = ADDRESS"));
     }
     problems

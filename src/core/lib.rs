@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod emperor;
 pub mod inspect;
 mod listeners;
 mod logfile;
@@ -15,10 +16,12 @@ mod privileges;
 mod python;
 mod start;
 mod unknown;
+mod vassal;
 
 use std::fmt;
 use std::io;
 
+pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_options::Config;
 pub use start::run;

@@ -1,6 +1,7 @@
 //! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ruwsgi_contract::VERSION;
@@ -16,13 +17,17 @@ use crate::master::{First, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
-use crate::{Place, exit, privileges, python, why};
+use crate::vassal::Allegiance;
+use crate::{Place, emperor, exit, privileges, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
 /// each reload.
 #[must_use]
 pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    if let Some(leash) = emperor::leash(&source.env) {
+        return beside_a_master(source, loaded, log, leash);
+    }
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
         Ok(Standing::Master(audience, outlet)) => (audience, outlet),
         Ok(Standing::Starter(code)) => return code,
@@ -31,8 +36,13 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
             return exit::FAILED;
         }
     };
+    let ended = if emperor::is_emperor(&loaded.config) {
+        emperor::run(source, loaded, (log, outlet), &audience, None)
+    } else {
+        start(source, loaded, outlet, &audience).and_then(Master::run)
+    };
     // The last line that anybody reads is the reason.
-    match start(source, loaded, outlet, &audience).and_then(Master::run) {
+    match ended {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -40,6 +50,17 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         Err(failure) => {
             tracing::error!("{}", failure.reason);
             audience.tell(&failure);
+            failure.code
+        }
+    }
+}
+
+/// The emperor of a master, which has sent the log where it goes.
+fn beside_a_master(source: Source, loaded: Loaded, log: &Log, leash: OwnedFd) -> u8 {
+    match emperor::run(source, loaded, (log, Outlet::of(log)), &Audience::default(), Some(leash)) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("emperor: {}", failure.reason);
             failure.code
         }
     }
@@ -81,6 +102,7 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     listeners.bind_inet()?;
     let mut pidfiles: Vec<Pidfile> = Vec::new();
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
+    let mut court = if config.emperor.early { emperor::Child::of(&config, &source)? } else { None };
     if listeners.need_owner() {
         change_folder(&config, &source)?;
         listeners.bind_unix()?;
@@ -97,11 +119,17 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown })?)
+    let emperor = Allegiance::sworn(&source.env, &config);
+    if court.is_none() {
+        court = emperor::Child::of(&config, &source)?;
+    }
+    let first =
+        First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, emperor, court };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
-fn limit_files(config: &Config, count: u32) {
+pub(crate) fn limit_files(config: &Config, count: u32) {
     let place = Place(config, "max-fd");
     match process::limit_files(count.into()) {
         Ok(got) if got == u64::from(count) => {}

@@ -47,6 +47,7 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_emperor;
 mod kind_language;
 mod kind_log;
 mod kind_path;
@@ -66,6 +67,8 @@ mod meaning;
 #[cfg(feature = "argv")]
 mod migrate;
 mod plugin;
+#[cfg(feature = "argv")]
+mod pushed;
 #[cfg(test)]
 mod random;
 #[cfg(feature = "argv")]
@@ -94,6 +97,7 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_emperor::{Action, Province, ProvinceKind};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]
@@ -112,6 +116,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
+    Cheaper, Collected, Config, Control, Emperor, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
     StaticFiles, StaticMap, Stats, Workers,
 };

@@ -5,11 +5,14 @@
 
 #![allow(unsafe_code, reason = "this crate is the fence: each block says why it is sound")]
 
+pub mod birth;
+pub mod bounds;
 pub mod channel;
 pub mod clock;
 pub mod epoll;
 pub mod exec;
 pub mod file;
+pub mod host;
 pub mod listen;
 pub mod lock;
 pub mod memory;
@@ -23,5 +26,6 @@ pub mod stdio;
 pub mod stream;
 pub mod table;
 pub mod title;
+pub mod watch;
 
 pub use nix;

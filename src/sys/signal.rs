@@ -70,6 +70,14 @@ pub(crate) fn for_a_child() -> io::Result<()> {
     Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
+/// As a program finds it that is started by a shell: nothing is blocked, nothing ignored.
+pub(crate) fn as_at_birth() -> io::Result<()> {
+    for signal in [Signal::SIGINT, Signal::SIGPIPE] {
+        dispose(signal, SigHandler::SigDfl)?;
+    }
+    Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the master's one place for dispositions")]
 fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());
@@ -109,6 +117,17 @@ pub fn send_number(pid: i32, number: i32) -> io::Result<()> {
 /// SIGKILL to one process.
 pub fn kill(pid: i32) -> io::Result<()> {
     send(pid, Signal::SIGKILL)
+}
+
+/// SIGKILL to everybody in the group that this process leads. It must be a child that is not reaped: its number still
+/// names no other group.
+pub fn kill_group(leader: i32) -> io::Result<()> {
+    if leader <= 1 {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    #[allow(clippy::disallowed_methods, reason = "this is the one place that sends signals")]
+    let sent = nix::sys::signal::killpg(Pid::from_raw(leader), Signal::SIGKILL);
+    Ok(sent?)
 }
 
 /// SIGTERM to one process.

@@ -32,8 +32,8 @@ pub const TOPICS: &[Topic] = &[
         "\
          hook-asap= hook-pre-jail= hook-post-jail= hook-in-jail= hook-as-root= hook-as-user= hook-as-user-atexit= \
          hook-pre-app= hook-post-app= hook-post-fork= hook-accepting= hook-accepting1= hook-accepting-once= \
-         hook-accepting1-once= hook-master-start= hook-touch= hook-emperor-start= hook-emperor-stop= \
-         hook-emperor-reload= hook-emperor-lost= hook-as-vassal= hook-as-emperor= hook-as-mule= hook-as-gateway= \
+         hook-accepting1-once= hook-master-start= hook-touch= \
+         hook-as-mule= hook-as-gateway= \
          hook-as-emperor-before-vassal= hook-as-emperor-setns= hook-as-on-config-vassal= hook-as-on-demand-vassal= \
          hook-as-vassal-before-drop=",
     ),
@@ -41,7 +41,7 @@ pub const TOPICS: &[Topic] = &[
         "this command does not run",
         "\
          exec-asap= exec-pre-jail= exec-post-jail= exec-in-jail= exec-as-root= exec-as-user= exec-as-user-atexit= \
-         exec-pre-app= exec-post-app= exec-as-vassal= exec-as-emperor=",
+         exec-pre-app= exec-post-app= ",
     ),
     exposes(
         "this function is not called",
@@ -53,14 +53,14 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "this file system is not mounted",
         "\
-         mount-asap= mount-pre-jail= mount-post-jail= mount-in-jail= mount-as-root= mount-as-vassal= \
-         mount-as-emperor=",
+         mount-asap= mount-pre-jail= mount-post-jail= mount-in-jail= mount-as-root= \
+         ",
     ),
     exposes(
         "this file system stays mounted",
         "\
-         umount-asap= umount-pre-jail= umount-post-jail= umount-in-jail= umount-as-root= umount-as-vassal= \
-         umount-as-emperor=",
+         umount-asap= umount-pre-jail= umount-post-jail= umount-in-jail= umount-as-root= \
+         ",
     ),
     exposes(
         "this program is not started",
