@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
-use ruwsgi_options::Config;
+use ruwsgi_options::{Config, Hook};
+use ruwsgi_stage::hooks::{self, Scene};
 use ruwsgi_sys::{birth, clock, process, stream};
 
-use crate::emperor::hooks::{self, Stage};
 use crate::emperor::pipe;
 
 /// What an emperor wants.
@@ -65,7 +65,7 @@ impl Allegiance {
         let env = env.to_vec();
         let mut allegiance = Self { fd, env, heartbeat_ms: 0, next_ms: 0, loyal: false, lost: false };
         allegiance.renew(config);
-        allegiance.hook("hook-emperor-start", &config.emperor.hook_start);
+        allegiance.hook(&config.emperor.hook_start, config);
         Some(allegiance)
     }
 
@@ -102,19 +102,19 @@ impl Allegiance {
     pub(crate) fn obey(&self, will: Will, config: &Config) {
         let options = &config.emperor;
         match will {
-            Will::Stop | Will::StopGracefully => self.hook("hook-emperor-stop", &options.hook_stop),
-            Will::Reload => self.hook("hook-emperor-reload", &options.hook_reload),
+            Will::Stop | Will::StopGracefully => self.hook(&options.hook_stop, config),
+            Will::Reload => self.hook(&options.hook_reload, config),
             Will::Lost => {
                 tracing::error!("the emperor is gone: stopping");
-                self.hook("hook-emperor-lost", &options.hook_lost);
+                self.hook(&options.hook_lost, config);
             }
         }
     }
 
-    fn hook(&self, option: &str, actions: &[ruwsgi_options::Action]) {
-        if let Err(reason) = hooks::run(actions, Stage::Loop(&self.env)) {
-            tracing::error!("{option}: {reason}");
-        }
+    /// Nothing here waits for a command.
+    fn hook(&self, all: &[Hook], config: &Config) {
+        let mut scene = Scene { hurried: true, ..Scene::new(config, self.env.clone()) };
+        hooks::run_anyway(&all.iter().collect::<Vec<_>>(), &mut scene);
     }
 
     /// This process is there.

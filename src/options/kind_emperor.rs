@@ -11,10 +11,6 @@ pub struct Places;
 pub struct Settings;
 /// Names of namespaces.
 pub struct Namespaces;
-/// Names of capabilities.
-pub struct EmperorCaps;
-/// `ACTION:ARGUMENT`, each time one more.
-pub struct EmperorHooks;
 
 /// A place that says which vassals there are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,17 +36,6 @@ pub enum ProvinceKind {
     Glob,
     /// The files that a file names, one a line.
     List,
-}
-
-/// What a hook does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Action {
-    /// `exec`, `write` ...
-    pub verb: &'static str,
-    /// What stands behind the colon.
-    pub argument: String,
-    /// Where it was said.
-    pub origin: Origin,
 }
 
 const SCHEMES: [(&str, ProvinceKind); 3] =
@@ -136,94 +121,6 @@ impl Kind for Namespaces {
     }
 }
 
-/// By their numbers, capabilities(7).
-const CAPABILITIES: [&str; 41] = [
-    "chown",
-    "dac_override",
-    "dac_read_search",
-    "fowner",
-    "fsetid",
-    "kill",
-    "setgid",
-    "setuid",
-    "setpcap",
-    "linux_immutable",
-    "net_bind_service",
-    "net_broadcast",
-    "net_admin",
-    "net_raw",
-    "ipc_lock",
-    "ipc_owner",
-    "sys_module",
-    "sys_rawio",
-    "sys_chroot",
-    "sys_ptrace",
-    "sys_pacct",
-    "sys_admin",
-    "sys_boot",
-    "sys_nice",
-    "sys_resource",
-    "sys_time",
-    "sys_tty_config",
-    "mknod",
-    "lease",
-    "audit_write",
-    "audit_control",
-    "setfcap",
-    "mac_override",
-    "mac_admin",
-    "syslog",
-    "wake_alarm",
-    "block_suspend",
-    "audit_read",
-    "perfmon",
-    "bpf",
-    "checkpoint_restore",
-];
-
-impl Kind for EmperorCaps {
-    type Field = Option<u64>;
-    const HINT: &'static str = "NAMES";
-    const TAKES: Option<&'static str> = Some("names of capabilities(7) with commas between, such as net_bind_service");
-
-    fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
-        let text = some(said.value)?;
-        let mut mask = field.unwrap_or(0);
-        for said in text.split([',', ' ']).map(str::trim).filter(|name| !name.is_empty()) {
-            let name = said.to_ascii_lowercase();
-            let name = name.strip_prefix("cap_").unwrap_or(&name);
-            let number = CAPABILITIES.iter().position(|known| *known == name);
-            mask |= 1 << number.ok_or_else(|| format!("{said:?} is no capability of Linux"))?;
-        }
-        *field = Some(mask);
-        Ok(None)
-    }
-}
-
-/// What hooks of the emperor and its vassals can do.
-const VERBS: [&str; 15] = [
-    "exec", "cd", "chdir", "mkdir", "print", "write", "writen", "append", "appendn", "mount", "umount", "chmod",
-    "chown", "unlink", "hostname",
-];
-
-impl Kind for EmperorHooks {
-    type Field = Vec<Action>;
-    const HINT: &'static str = "ACTION:ARGUMENT";
-    const TAKES: Option<&'static str> = Some("an action, a colon and what it is about, such as exec:touch /run/up");
-
-    fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
-        let text = some(said.value)?;
-        let (verb, argument) = text.split_once(':').unwrap_or((&text, ""));
-        let known = VERBS.iter().find(|known| **known == verb.trim());
-        let verb = known.ok_or_else(|| format!("{:?} is no action: {} are", verb.trim(), VERBS.join(", ")))?;
-        if argument.trim().is_empty() {
-            return Err(format!("{text:?} says nothing behind the colon"));
-        }
-        field.push(Action { verb, argument: argument.trim().to_owned(), origin: said.origin.clone() });
-        Ok(None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -246,17 +143,6 @@ mod tests {
     fn names_are_those_of_the_kernel() {
         assert_eq!(read::<Namespaces>(Some("fs, net|pid")).0, ["fs", "net", "pid"]);
         assert!(read::<Namespaces>(Some("time")).1.is_err());
-        assert_eq!(read::<EmperorCaps>(Some("kill,CAP_NET_BIND_SERVICE")).0, Some(1 << 5 | 1 << 10));
-        assert!(read::<EmperorCaps>(Some("fly")).1.is_err_and(|why| why.contains("\"fly\"")));
-    }
-
-    #[test]
-    fn an_action_has_a_verb_and_an_argument() {
-        let action = &read::<EmperorHooks>(Some("exec: touch a:b")).0[0];
-        assert_eq!((action.verb, action.argument.as_str()), ("exec", "touch a:b"));
-        for bad in ["", "exec", "exec:", "dance:x"] {
-            assert!(read::<EmperorHooks>(Some(bad)).1.is_err(), "{bad:?}");
-        }
         assert!(read::<Settings>(Some("a")).1.is_err() && read::<Settings>(Some("a=")).1.is_ok());
     }
 }

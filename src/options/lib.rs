@@ -48,12 +48,15 @@ mod help;
 mod judge;
 mod kind;
 mod kind_emperor;
+mod kind_hook;
 mod kind_language;
 mod kind_log;
 mod kind_path;
+mod kind_privilege;
 mod kind_process;
 mod kind_socket;
 mod kind_static;
+mod kind_subscription;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -97,7 +100,11 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
-pub use kind_emperor::{Action, Province, ProvinceKind};
+pub use kind_emperor::{Province, ProvinceKind};
+pub use kind_hook::{Action, Awaited, Hook, Meaning};
+pub use kind_privilege::{Bounds, CAPABILITIES};
+pub use kind_static::{Encoding, ServedBy};
+pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]
@@ -116,6 +123,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Emperor, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Workers,
+    Cheaper, Collected, Config, Control, Emperor, Expiry, Hooks, Listener, Logging, Mapped, Mount, Process, Python,
+    Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

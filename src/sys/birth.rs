@@ -34,6 +34,22 @@ pub fn fork_into(namespaces: i32) -> io::Result<Side> {
     }
 }
 
+/// The flags of clone(2) for namespaces by uWSGI's names: `fs`, `net` ...; a name that is none is no flag.
+#[must_use]
+pub fn namespaces(names: &[&str]) -> i32 {
+    let flag = |name: &&str| match *name {
+        "cgroup" => libc::CLONE_NEWCGROUP,
+        "fs" => libc::CLONE_NEWNS,
+        "ipc" => libc::CLONE_NEWIPC,
+        "net" => libc::CLONE_NEWNET,
+        "pid" => libc::CLONE_NEWPID,
+        "user" => libc::CLONE_NEWUSER,
+        "uts" => libc::CLONE_NEWUTS,
+        _ => 0,
+    };
+    names.iter().map(flag).fold(0, |flags, flag| flags | flag)
+}
+
 /// The child's standard input and output, its own session, no blocked signals.
 pub fn settle(input: Option<BorrowedFd<'_>>, output: BorrowedFd<'_>, keep: BorrowedFd<'_>) -> io::Result<()> {
     match input {

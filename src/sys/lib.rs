@@ -6,16 +6,18 @@
 #![allow(unsafe_code, reason = "this crate is the fence: each block says why it is sound")]
 
 pub mod birth;
-pub mod bounds;
 pub mod channel;
 pub mod clock;
+pub mod confine;
+pub mod datagram;
 pub mod epoll;
 pub mod exec;
 pub mod file;
-pub mod host;
+pub mod limit;
 pub mod listen;
 pub mod lock;
 pub mod memory;
+pub mod mount;
 pub mod notify;
 pub mod privilege;
 pub mod process;

@@ -177,6 +177,7 @@ impl Vars {
     }
 
     /// Appends bytes to the buffer, and says where they are.
+    #[inline]
     pub fn add(&mut self, bytes: &[u8]) -> Span {
         let start = self.bytes.len() as u32;
         self.bytes.extend_from_slice(bytes);
@@ -203,16 +204,19 @@ impl Vars {
 
     /// The bytes of a span.
     #[must_use]
+    #[inline]
     pub fn bytes(&self, span: Span) -> &[u8] {
         &self.bytes[span.range()]
     }
 
     /// Sets one of the known variables to bytes that are in the buffer already.
+    #[inline]
     pub fn set_span(&mut self, key: Key, value: Span) {
         self.keyed[key as usize] = Some(value);
     }
 
     /// Sets one of the known variables.
+    #[inline]
     pub fn set(&mut self, key: Key, value: &[u8]) {
         let span = self.add(value);
         self.set_span(key, span);
@@ -220,6 +224,7 @@ impl Vars {
 
     /// Where the value of one of the known variables is.
     #[must_use]
+    #[inline]
     pub fn span(&self, key: Key) -> Option<Span> {
         self.keyed[key as usize]
     }
@@ -231,6 +236,7 @@ impl Vars {
 
     /// One of the known variables.
     #[must_use]
+    #[inline]
     pub fn key(&self, key: Key) -> Option<&[u8]> {
         self.keyed[key as usize].map(|span| self.bytes(span))
     }

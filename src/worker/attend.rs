@@ -25,6 +25,8 @@ use crate::receive::Begun;
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// How many pipelined requests one event serves before others get their turn.
 const PIPELINED: u32 = 16;
+/// How many connections of a listener one event takes, while that is fast.
+const CROWD: u32 = 8;
 /// How long a connection that was told the end may stay before it is closed.
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a worker that drains waits for the first request of a connection that is open already.
@@ -40,6 +42,8 @@ pub(crate) enum Fate {
     Later,
     /// Its request is ready, and who drives it runs no application.
     Ready,
+    /// What it has to send is on a disk, for which others wait.
+    Disk,
     /// Go on with another worker, or wait.
     Leave,
     Close,
@@ -61,6 +65,17 @@ impl Engine<'_> {
         self.admit(driver, false, |_| self.open_door(door))
     }
 
+    /// Takes the first connection from a listener, and those that follow as long as that is fast and nothing else is known
+    /// to wait: clients that connect for each request come in crowds, and asking epoll for each of them costs more.
+    pub(crate) fn accept_some(&self, driver: &mut impl Driver, door: usize) {
+        let began_ms = clock::coarse_ms();
+        for _ in 0..CROWD {
+            if !self.accept_one(driver, door) || self.has_work() || clock::coarse_ms() != began_ms {
+                break;
+            }
+        }
+    }
+
     /// Takes one connection from a listener.
     pub(crate) fn open_door(&self, door: usize) -> Option<Connection> {
         let listener = self.listeners.get(door)?;
@@ -68,9 +83,6 @@ impl Engine<'_> {
             self.rest_doors(&error);
             None
         })?;
-        if let Peer::Inet(_) = peer {
-            stream::no_delay(fd.as_fd());
-        }
         if self.rules.inherits {
             // What an application starts may hold the connection open, or not: nothing else depends on it.
             let _ = exec::keep_at_exec(fd.as_fd());
@@ -130,7 +142,7 @@ impl Engine<'_> {
                         continue;
                     }
                 },
-                Fate::Wait | Fate::Later => connection,
+                Fate::Wait | Fate::Later | Fate::Disk => connection,
             };
             if !connection.watched {
                 let token = connection.token().number();
@@ -145,6 +157,7 @@ impl Engine<'_> {
                 Ok(()) => {
                     match fate {
                         Fate::Later => self.later(token),
+                        Fate::Disk => self.offload.give(token),
                         Fate::Ready => self.wait_in_queue(token),
                         _ => {}
                     }
@@ -188,8 +201,11 @@ impl Engine<'_> {
         let served = connection.requests;
         loop {
             if let State::Flush(then) = connection.state {
+                if !driver.is_for_disks() && self.offload.wants(connection) {
+                    return Fate::Disk;
+                }
                 let before = connection.unsent();
-                let flushed = flush(driver, connection);
+                let flushed = self.flush(driver, connection);
                 match flushed {
                     Flushed::Gone => return Fate::Close,
                     Flushed::Some | Flushed::More => {
@@ -327,6 +343,14 @@ impl Engine<'_> {
         Progress::On
     }
 
+    /// Sends what waits. A file is read while others run: its disk may take a while.
+    fn flush(&self, driver: &mut impl Driver, connection: &mut Connection) -> Flushed {
+        if connection.file.is_none() {
+            return connection.flush();
+        }
+        driver.read_disk(self, || connection.flush())
+    }
+
     fn await_head(&self, connection: &mut Connection) {
         connection.state = State::Head;
         connection.begun = false;
@@ -374,17 +398,6 @@ impl Engine<'_> {
         connection.input.clear();
         connection.deadline_ms = clock::coarse_ms() + millis(LINGER);
     }
-}
-
-/// Sends what waits. A file is read while others run: its disk may take a while.
-fn flush(driver: &mut impl Driver, connection: &mut Connection) -> Flushed {
-    if connection.file.is_none() {
-        return connection.flush();
-    }
-    driver.rest();
-    let flushed = connection.flush();
-    driver.resume();
-    flushed
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -24,6 +24,7 @@ use ruwsgi_sys::clock;
 use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events, Interest};
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::notify;
+use ruwsgi_sys::stream;
 use ruwsgi_sys::table::{Own, Table, Token};
 use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_wire::{Exchange, Limits, Vars};
@@ -36,6 +37,7 @@ use crate::harakiri::Right;
 use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
+use crate::offload::Offload;
 use crate::queue::Queue;
 use crate::response::Patience;
 use crate::ring::{Crew, Ring};
@@ -130,6 +132,8 @@ pub(crate) struct Engine<'e> {
     pub nudged: notify::Event,
     pub listeners: &'e [Listener],
     pub rules: Rules,
+    /// Who waits for disks.
+    pub offload: Offload,
     /// `None`: the application answers everything.
     pub static_files: Option<StaticFiles>,
     pub handover: &'e Handover,
@@ -222,6 +226,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         listeners: &listeners,
         rules: rules(config, slot),
         rights: (0..cores).map(|_| Right::default()).collect(),
+        offload: Offload::new(config.static_files.offload_threads),
         static_files: StaticFiles::new(&config.static_files),
         handover,
         scoreboard,
@@ -248,12 +253,20 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     engine.epoll.add(engine.over_event.as_fd(), NUDGE, Interest::Level)?;
     engine.epoll.add(engine.nudged.as_fd(), NUDGE, Interest::Edge)?;
     engine.epoll.add(signalled.as_fd(), SIGNAL, Interest::Level)?;
+    if config.sockets.tcp_nodelay {
+        // Connections have it from their listener: once here saves a call for each of them.
+        listeners.iter().for_each(|listener| stream::no_delay(listener.fd.as_fd()));
+    }
     engine.open_doors()?;
     signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
     engine.seat.set_status(Status::Up);
     channel.send(&FromWorker::Up.encode(), &[])?;
     std::thread::scope(|scope| {
         std::thread::Builder::new().name("standby".to_owned()).spawn_scoped(scope, || engine.stand_by())?;
+        for number in 1..=engine.offload.threads() {
+            let name = format!("offload {number}");
+            std::thread::Builder::new().name(name).spawn_scoped(scope, || engine.wait_for_disks())?;
+        }
         for number in 1..cores {
             let (engine, name) = (&engine, format!("core {number}"));
             let core = move || engine.pump(&mut Core::new(language.app(number), number, engine.seat));
@@ -404,7 +417,7 @@ impl Engine<'_> {
             What::Signal => self.signalled(),
             What::Nudge => {}
             What::Parcel => drop(self.receive(driver)),
-            What::Door(door) => drop(self.accept_one(driver, door)),
+            What::Door(door) => self.accept_some(driver, door),
             What::Connection(token) => {
                 if let Own::Mine(connection) = self.table.own(token) {
                     self.attend(driver, connection, event.readable, event.closed);
@@ -437,7 +450,7 @@ impl Engine<'_> {
         first
     }
 
-    fn has_work(&self) -> bool {
+    pub(crate) fn has_work(&self) -> bool {
         self.crew.is_over() || !self.queue.is_empty() || !self.ring.is_empty()
     }
 
@@ -553,6 +566,7 @@ impl Engine<'_> {
         self.crew.dismiss();
         self.over_event.raise();
         self.bed.call();
+        self.offload.wake_all();
     }
 }
 

@@ -12,7 +12,7 @@ use ruwsgi_wire::fastcgi::Records;
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
 use crate::collect::Collect;
-use crate::file_part::FilePart;
+use crate::file_part::{FilePart, Slice};
 use crate::headers::Headers;
 use crate::watch::Watch;
 
@@ -117,12 +117,18 @@ pub struct Response<'r> {
     full: bool,
     file: Option<Box<FilePart>>,
     watch: Option<Watch<'r>>,
+    /// Over TCP, the end of the stream may travel with the last bytes.
+    tcp: bool,
+    /// What is sent now is the last on this connection.
+    last: bool,
     /// What the application says about the request, for the log.
     logvars: Logvars,
     /// Which fields are kept for the log, and what was kept.
     collect: Option<&'r Collect>,
     headers: Option<&'r Headers>,
     collected: Logvars,
+    /// Others read what is not in memory.
+    offloads: bool,
     pub(crate) sent: Sent,
 }
 
@@ -131,11 +137,12 @@ pub(crate) struct Wire<'r> {
     pub fd: BorrowedFd<'r>,
     pub exchange: &'r mut dyn Exchange,
     pub out: &'r mut Vec<u8>,
+    pub tcp: bool,
 }
 
 impl<'r> Response<'r> {
     pub(crate) fn new(wire: Wire<'r>, date: &'r [u8], close: bool, patience: Patience) -> Self {
-        let Wire { fd, exchange, out } = wire;
+        let Wire { fd, exchange, out, tcp } = wire;
         Self {
             fd,
             exchange,
@@ -152,10 +159,13 @@ impl<'r> Response<'r> {
             full: false,
             file: None,
             watch: None,
+            tcp,
+            last: false,
             logvars: Vec::new(),
             collect: None,
             headers: None,
             collected: Vec::new(),
+            offloads: false,
             sent: Sent::default(),
         }
     }
@@ -170,6 +180,10 @@ impl<'r> Response<'r> {
 
     pub(crate) fn set_headers(&mut self, headers: Option<&'r Headers>) {
         self.headers = headers;
+    }
+
+    pub(crate) fn set_offloads(&mut self, offloads: bool) {
+        self.offloads = offloads;
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
@@ -338,15 +352,24 @@ impl<'r> Response<'r> {
         if matches!(self.stage, Stage::Cut | Stage::File) {
             return Err(self.cut());
         }
-        if length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < self.patience.bytes {
+        let is_small = length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < self.patience.bytes;
+        if is_small && (!self.offloads || file::is_cached(file.as_fd(), offset)) {
             let taken = self.copy_file(file.as_fd(), offset, length)?;
             return if taken == length { Ok(()) } else { Err(self.cut()) };
         }
+        self.hand_over_slices(file, vec![Slice { text: Vec::new(), at: offset, length }])
+    }
+
+    /// The same with several pieces, and bytes between them.
+    pub(crate) fn hand_over_slices(&mut self, file: OwnedFd, slices: Vec<Slice>) -> Result<(), Gone> {
+        if matches!(self.stage, Stage::Cut | Stage::File) {
+            return Err(self.cut());
+        }
         self.commit();
-        let left = self.announce(length);
+        let left = self.announce(slices.iter().map(Slice::left).sum());
         if left > 0 {
             self.stage = Stage::File;
-            self.file = Some(Box::new(FilePart::new(file, offset, left, self.exchange.records())));
+            self.file = Some(Box::new(FilePart::new(file, slices, left, self.exchange.records())));
         }
         Ok(())
     }
@@ -423,6 +446,7 @@ impl<'r> Response<'r> {
                     self.exchange.finish(&mut file.behind)
                 }
             };
+            self.last = self.tcp && next == Next::Close && self.file.is_none();
         }
         if self.stage == Stage::Cut || self.send(&[]).is_err() {
             self.out.clear();
@@ -467,7 +491,9 @@ impl<'r> Response<'r> {
             return Ok(());
         }
         let mut behind = Vec::new();
-        let result = if body.is_empty() {
+        let result = if self.last && body.is_empty() {
+            stream::write_last(self.fd, waiting)
+        } else if body.is_empty() {
             stream::write(self.fd, waiting)
         } else {
             self.exchange.data_end(&mut behind);

@@ -49,13 +49,14 @@ impl Engine<'_> {
         }
         let late =
             Late { right: &self.rights[core.number], socket: connection.fd.as_fd(), bytes: connection.exchange.late() };
-        let wire =
-            Wire { fd: connection.fd.as_fd(), exchange: connection.exchange.as_mut(), out: &mut connection.output };
+        let (fd, tcp) = (connection.fd.as_fd(), matches!(connection.peer, Peer::Inet(_)));
+        let wire = Wire { fd, exchange: connection.exchange.as_mut(), out: &mut connection.output, tcp };
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
-        let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
+        response.set_offloads(self.offload.is_there());
+        let by_file = self.serve_file(&mut core.app, core.seat, (request.vars, core.now.second()), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
             response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
@@ -72,7 +73,10 @@ impl Engine<'_> {
         connection.file = file;
 
         let (requests, total) = self.seat.count_request(log.is_some());
-        self.count_kind(core.seat, by_file, sent.write_errors, read_errors);
+        if by_file {
+            self.seat.count_static();
+        }
+        core.seat.count_odd(by_file, sent.write_errors, read_errors);
         let micros = if measured { clock::monotonic_us().saturating_sub(from_us) } else { 0 };
         if measured {
             self.seat.count_work(micros, sent.head_bytes + sent.body_bytes);
@@ -100,29 +104,16 @@ impl Engine<'_> {
         }
         self.tell_write_errors(sent.write_errors, vars);
         self.recycle_after(requests);
-
-        match (end, rest) {
-            (End::Cut, _) => None,
+        let unasked = close || rest.as_ref().is_some_and(|rest| !rest.is_empty());
+        let is_read = rest.is_some();
+        connection.input = rest.unwrap_or_default();
+        match end {
+            End::Cut => None,
             // The client is still sending a body that nobody reads, or did not ask for the end: it is read on.
-            (_, None) => Some(Then::Linger),
-            (End::Next(Next::Close), Some(rest)) => {
-                let unasked = close || !rest.is_empty();
-                connection.input = rest;
-                Some(if unasked { Then::Linger } else { Then::Close })
-            }
-            (End::Next(Next::KeepAlive), Some(rest)) => {
-                connection.input = rest;
-                Some(Then::Next)
-            }
+            End::Next(next) if !is_read || (next == Next::Close && unasked) => Some(Then::Linger),
+            End::Next(Next::Close) => Some(Then::Close),
+            End::Next(Next::KeepAlive) => Some(Then::Next),
         }
-    }
-
-    /// Counts what was special about a request.
-    fn count_kind(&self, core: CoreSeat<'_>, by_file: bool, write_errors: u32, read_errors: u32) {
-        if by_file {
-            self.seat.count_static();
-        }
-        core.count_odd(by_file, write_errors, read_errors);
     }
 
     /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.
@@ -139,12 +130,18 @@ impl Engine<'_> {
     }
 
     /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
-    fn serve_file<A: App>(&self, app: &mut A, vars: &Vars, now: i64, response: &mut Response<'_>) -> bool {
+    fn serve_file<A: App>(
+        &self,
+        app: &mut A,
+        seat: CoreSeat<'_>,
+        (vars, now): (&Vars, i64),
+        response: &mut Response<'_>,
+    ) -> bool {
         let Some(files) = self.static_files.as_ref().filter(|files| files.covers(vars)) else { return false };
-        app.rest();
-        let served = files.answer(vars, now, response);
-        app.resume();
-        served
+        if self.seat.is_measured() {
+            describe(seat, vars, clock::coarse_ms(), 0);
+        }
+        self.read_disk(app, seat, || files.answer(vars, now, response))
     }
 
     /// Variables that the connection knows, and the request head does not. PEP 3333 wants a name and a port in any case;

@@ -273,7 +273,7 @@ fn a_hook_that_fails_ends_the_start_and_is_told() {
     assert!(line.contains("No such file") && line.contains("uwsgi.ini:6"), "{line}");
     server.log.wait_for_nth("[a.ini] error: hook-as-vassal", 2);
     let failed = empire("hook-as-vassal = dance:x").run();
-    failed.failed(1, &["hook-as-vassal", "\"dance\" is no action", "uwsgi.ini:5"]);
+    failed.failed(1, &["hook-as-vassal", "no action \"dance\"", "uwsgi.ini:5"]);
 }
 
 #[test]

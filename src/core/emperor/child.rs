@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-use ruwsgi_options::{Config, Source};
+use ruwsgi_options::{Config, Emperor, Origin, Source};
 use ruwsgi_sys::process::{self, Side};
 use ruwsgi_sys::{birth, clock, reap, signal, stdio};
 
@@ -32,6 +32,8 @@ pub(crate) fn leash(env: &[(OsString, OsString)]) -> Option<OwnedFd> {
 /// The emperor of a master.
 pub(crate) struct Child {
     binary: PathBuf,
+    /// What its configuration says.
+    said: Emperor,
     pid: Option<i32>,
     leash: Option<OwnedFd>,
     started_ms: u64,
@@ -47,8 +49,9 @@ impl Child {
             return Ok(None);
         }
         let binary = std::env::current_exe().map_err(|error| format!("the executable has no path: {}", why(&error)))?;
+        let said = essence(&config.emperor);
         let (pid, leash) = (None, None);
-        let mut child = Self { binary, pid, leash, started_ms: 0, next_ms: 0, wait_ms: WAIT_MS, over: false };
+        let mut child = Self { binary, said, pid, leash, started_ms: 0, next_ms: 0, wait_ms: WAIT_MS, over: false };
         child.start(source).map_err(|error| format!("emperor: no process can be made: {}", why(&error)))?;
         Ok(Some(child))
     }
@@ -118,8 +121,12 @@ impl Child {
         }
     }
 
-    /// Its part of the configuration is another one now.
-    pub(crate) fn reload(&self) {
+    /// Another configuration: it reads its part of it, if that is another one.
+    pub(crate) fn renew(&mut self, config: &Config) {
+        let said = essence(&config.emperor);
+        if std::mem::replace(&mut self.said, said.clone()) == said {
+            return;
+        }
         if let Some(pid) = self.pid
             && let Err(error) = signal::hang_up(pid)
         {
@@ -146,4 +153,22 @@ impl Child {
     pub(crate) fn is_gone(&self) -> bool {
         self.over && self.pid.is_none()
     }
+}
+
+/// What is said about emperors, wherever it stands.
+fn essence(said: &Emperor) -> Emperor {
+    let mut said = said.clone();
+    said.provinces.iter_mut().for_each(|one| one.origin = Origin::Default);
+    let hooks = [
+        &mut said.hook_as_vassal,
+        &mut said.mount_as_vassal,
+        &mut said.umount_as_vassal,
+        &mut said.exec_as_vassal,
+        &mut said.hook_as_emperor,
+        &mut said.mount_as_emperor,
+        &mut said.umount_as_emperor,
+        &mut said.exec_as_emperor,
+    ];
+    hooks.into_iter().flatten().for_each(|one| one.origin = Origin::Default);
+    said
 }

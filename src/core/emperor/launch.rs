@@ -9,12 +9,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use ruwsgi_options::{Config, Emperor};
-use ruwsgi_sys::privilege::{self, Target};
+use ruwsgi_log::Log;
+use ruwsgi_options::{Action, Config, Emperor, Hook, Origin};
+use ruwsgi_stage::hooks::{self, Scene};
+use ruwsgi_sys::privilege::{self, Others, Target};
 use ruwsgi_sys::process::{self, Side};
-use ruwsgi_sys::{birth, bounds};
+use ruwsgi_sys::{birth, stdio};
 
-use super::hooks::{self, Stage};
 use super::monitor::{Place, option_for};
 use super::pipe;
 use crate::listeners::VARIABLES;
@@ -40,6 +41,8 @@ pub(super) struct Ground {
     /// This program, where it was when the emperor began.
     pub binary: PathBuf,
     pub env: Vec<(OsString, OsString)>,
+    /// Where the emperor writes, and no child of it.
+    pub log: Log,
     /// How many files the emperor might open when it was started: vassals get the same.
     pub files: Option<(u64, u64)>,
 }
@@ -53,7 +56,9 @@ pub(super) struct Born {
 
 /// What the child needs.
 struct Child<'a> {
+    config: &'a Config,
     options: &'a Emperor,
+    log: &'a Log,
     place: &'a Place,
     owner: Option<(u32, u32)>,
     programs: Vec<PathBuf>,
@@ -82,7 +87,9 @@ impl Ground {
         let mut env = environment(&self.env);
         env.push((pipe::VARIABLE.into(), theirs.as_raw_fd().to_string().into()));
         let child = Child {
+            config,
             options,
+            log: &self.log,
             place,
             owner,
             programs: lists.concat(),
@@ -91,7 +98,7 @@ impl Ground {
             files: self.files,
             parent: process::id(),
         };
-        match birth::fork_into(bounds::namespaces(&options.namespaces)).map_err(failed)? {
+        match birth::fork_into(birth::namespaces(&options.namespaces)).map_err(failed)? {
             Side::Parent(pid) => Ok(Born { pid, pipe: ours, log }),
             Side::Child => {
                 let prepared = match birth::settle(socket, mouth.as_fd(), theirs.as_fd()) {
@@ -141,52 +148,53 @@ impl Child<'_> {
             // What can't be as before is more than before.
             let _ = birth::set_file_limits(limits);
         }
-        if let Some(mask) = self.options.capabilities {
-            bounds::limit(mask).map_err(failed("emperor-cap"))?;
-        }
-        if let Some((user, group)) = self.owner {
-            self.become_owner(user, group).map_err(failed("emperor-tyrant"))?;
-        }
-        if let Some(mask) = self.options.capabilities {
-            bounds::raise(mask).map_err(failed("emperor-cap"))?;
-        }
+        self.lower().map_err(failed("emperor-tyrant, emperor-cap"))?;
         self.hooks()?;
         // Last: a change of the user would undo it.
         birth::die_with(self.parent).map_err(|_| "the emperor is gone".to_owned())
     }
 
-    fn become_owner(&self, user: u32, group: u32) -> io::Result<()> {
-        let mut account = privilege::Account { uid: user, known: None };
-        if self.options.tyrant_initgroups {
-            account = privilege::user(&user.to_string())?.unwrap_or(account);
+    /// Becomes the owner of the file, with no more than what vassals may do.
+    fn lower(&self) -> io::Result<()> {
+        let mut target = Target { capabilities: self.options.capabilities, ..Target::default() };
+        if let Some((user, group)) = self.owner {
+            let known = privilege::user(&user.to_string())?.filter(|_| self.options.tyrant_initgroups);
+            target.user = Some(known.unwrap_or(privilege::Account { uid: user, known: None }));
+            target.group = Some(group);
+            target.others = if self.options.tyrant_initgroups { Others::OfUser } else { Others::These(Vec::new()) };
         }
-        Target { user: Some(account), group: Some(group) }.take()
+        if target == Target::default() { Ok(()) } else { target.take() }
     }
 
     fn hooks(&self) -> Result<(), String> {
-        let stage = Stage::Child(&self.env);
+        // What hooks say is the vassal's.
+        self.log.forget();
+        self.log.redirect(stdio::error()).map_err(|error| why(&error))?;
         let options = self.options;
-        if let Some(command) = &options.start_hook {
-            let text = with_name(command, &self.place.argument);
-            hooks::act("exec", &text, stage).map_err(|reason| format!("vassals-start-hook: {reason}"))?;
-        }
-        hooks::run(&options.hook_as_vassal, stage).map_err(|reason| format!("hook-as-vassal: {reason}"))?;
+        let first = options.start_hook.iter().map(|command| hook("vassals-start-hook", command, &self.place.argument));
+        let first: Vec<Hook> = first.collect();
         let lists = [
-            ("mount-as-vassal", "mount", &options.mount_as_vassal),
-            ("umount-as-vassal", "umount", &options.umount_as_vassal),
-            ("exec-as-vassal", "exec", &options.exec_as_vassal),
+            &first,
+            &options.hook_as_vassal,
+            &options.mount_as_vassal,
+            &options.umount_as_vassal,
+            &options.exec_as_vassal,
         ];
-        for (option, verb, list) in lists {
-            for said in list {
-                hooks::act(verb, said, stage).map_err(|reason| format!("{option}: {said}: {reason}"))?;
-            }
-        }
-        Ok(())
+        let all: Vec<&Hook> = lists.into_iter().flatten().collect();
+        let mut scene = Scene { grouped: false, ..Scene::new(self.config, self.env.clone()) };
+        hooks::run_all(&all, &mut scene).map_err(|stopped| stopped.reason)
     }
 }
 
+/// The command of an option that gets the name of a vassal behind it. As in uWSGI, it may fail.
+pub(super) fn hook(option: &'static str, command: &str, name: &OsStr) -> Hook {
+    let command = with_name(command, name);
+    let action = Action::Run { command: command.clone(), may_fail: true };
+    Hook { option, shown: command, action, origin: Origin::Default }
+}
+
 /// A command with a name behind it, whatever stands in the name.
-pub(super) fn with_name(command: &str, name: &OsStr) -> String {
+fn with_name(command: &str, name: &OsStr) -> String {
     format!("{command} {}", quoted(name).to_string_lossy())
 }
 

@@ -4,7 +4,6 @@
 mod child;
 mod control;
 mod desk;
-pub(crate) mod hooks;
 mod host;
 mod launch;
 mod monitor;

@@ -1,6 +1,7 @@
 //! The hands of the emperor: wait, ask the plan, do what it says, again. All judgement is in [`plan`](super::plan).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -9,15 +10,15 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ruwsgi_log::Log;
-use ruwsgi_options::{Config, Source};
+use ruwsgi_options::{Config, Hook, Source};
+use ruwsgi_stage::hooks::{self, Scene};
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, reap};
 
 use super::control::{self, Errand};
 use super::desk::{Desk, Question};
-use super::hooks::{self, Stage};
 use super::host::{Hosts, Part};
-use super::launch::{Ground, with_name};
+use super::launch::{Ground, hook};
 use super::monitor::Monitors;
 use super::name::Name;
 use super::on_demand;
@@ -317,12 +318,10 @@ impl Emperor {
             }
             Order::Forget { name } => {
                 self.hosts.forget(&self.poll, &name);
-                if let Some(command) = &self.first.config.emperor.stop_hook {
-                    let (env, command) = (&self.first.ground.env, with_name(command, name.os()));
-                    if let Err(reason) = hooks::act("exec", &command, Stage::Loop(env)) {
-                        tracing::error!("vassal {name}: vassals-stop-hook: {reason}");
-                    }
-                }
+                let command = self.first.config.emperor.stop_hook.as_ref();
+                let gone: Vec<Hook> =
+                    command.map(|command| hook("vassals-stop-hook", command, name.os())).into_iter().collect();
+                self.run_hooks(&gone.iter().collect::<Vec<_>>(), self.first.ground.env.clone());
             }
             Order::Tell(event) => tell(&event),
             Order::Exit => self.over = true,
@@ -374,30 +373,19 @@ impl Emperor {
     /// What the emperor does for a vassal that has started.
     fn greet(&self, name: &Name, pid: i32, owner: Option<(u32, u32)>) {
         let options = &self.first.config.emperor;
-        let env = self.env_of(name, pid, owner);
-        if let Err(reason) = hooks::run(&options.hook_as_emperor, Stage::Loop(&env)) {
-            tracing::error!("vassal {name}: hook-as-emperor: {reason}");
-        }
-        let lists = [
-            ("mount-as-emperor", "mount", &options.mount_as_emperor),
-            ("umount-as-emperor", "umount", &options.umount_as_emperor),
-            ("exec-as-emperor", "exec", &options.exec_as_emperor),
-        ];
-        for (option, verb, list) in lists {
-            for said in list {
-                if let Err(reason) = hooks::act(verb, said, Stage::Loop(&env)) {
-                    tracing::error!("vassal {name}: {option}: {said}: {reason}");
-                }
-            }
-        }
+        let lists =
+            [&options.hook_as_emperor, &options.mount_as_emperor, &options.umount_as_emperor, &options.exec_as_emperor];
+        let all: Vec<&Hook> = lists.into_iter().flatten().collect();
+        self.run_hooks(&all, self.env_of(name, pid, owner));
     }
 
-    fn env_of(
-        &self,
-        name: &Name,
-        pid: i32,
-        owner: Option<(u32, u32)>,
-    ) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
+    /// Does these; the emperor waits for none of their commands.
+    fn run_hooks(&self, all: &[&Hook], env: Vec<(OsString, OsString)>) {
+        let mut scene = Scene { hurried: true, ..Scene::new(&self.first.config, env) };
+        hooks::run_anyway(all, &mut scene);
+    }
+
+    fn env_of(&self, name: &Name, pid: i32, owner: Option<(u32, u32)>) -> Vec<(OsString, OsString)> {
         let mut env = self.first.ground.env.clone();
         let (uid, gid) = owner.unwrap_or(ruwsgi_sys::process::owner());
         for (variable, value) in [("PID", pid.to_string()), ("UID", uid.to_string()), ("GID", gid.to_string())] {

@@ -7,6 +7,8 @@ use std::path::Path;
 use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Loaded, Request, Source, load};
+use ruwsgi_stage::hooks::{self, Phase, Scene};
+use ruwsgi_stage::{limits, privileges};
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{birth, listen, privilege, process, reap, title};
 
@@ -19,7 +21,7 @@ use crate::logfile::Outlet;
 use crate::pidfile::Pidfile;
 use crate::start::{Failure, change_folder, pidfile};
 use crate::vassal::Allegiance;
-use crate::{Place, privileges, why};
+use crate::{Place, why};
 
 /// How long all vassals may take to stop where nobody says otherwise, in seconds.
 const MERCY_S: u32 = 30;
@@ -38,10 +40,10 @@ pub(crate) fn places(config: &Config, folder: &Path) -> Vec<String> {
 
 /// Runs an emperor to its end.
 pub(crate) fn run(
-    source: Source,
-    loaded: Loaded,
+    (source, loaded): (Source, Loaded),
     (log, outlet): (&Log, Outlet),
     audience: &Audience,
+    mut scene: Scene,
     leash: Option<OwnedFd>,
 ) -> Result<(), Failure> {
     let config = loaded.config;
@@ -50,6 +52,7 @@ pub(crate) fn run(
     show_name(&config);
     tracing::info!("ruwsgi {VERSION} (pid {}): emperor", std::process::id());
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
@@ -62,7 +65,13 @@ pub(crate) fn run(
         pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
     }
     pidfiles.extend(pidfile(&config, "emperor-pidfile", config.emperor.pidfile.as_deref())?);
-    drop_privileges(&config)?;
+    // The phases of an instance are the master's, where there is one.
+    if leash.is_none() {
+        limits::permit(&config)?;
+        hooks::run(Phase::PreJail, &config, &mut scene)?;
+        hooks::run(Phase::InJail, &config, &mut scene)?;
+    }
+    drop_privileges(&config, &mut scene, leash.is_some())?;
     change_folder(&config, &source)?;
     if leash.is_none() {
         pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
@@ -70,7 +79,7 @@ pub(crate) fn run(
     let folder = std::env::current_dir().map_err(|error| format!("the current directory: {}", why(&error)))?;
     let monitors = Monitors::of(&config, &folder)?;
     let suzerain = Allegiance::sworn(&source.env, &config);
-    let ground = Ground { binary, env: environment(&source, &config), files };
+    let ground = Ground { binary, env: scene.env.clone(), log: log.clone(), files };
     let first = First {
         source,
         config,
@@ -89,16 +98,6 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// What vassals inherit: ours, and what `env` adds and removes.
-fn environment(source: &Source, config: &Config) -> Vec<(std::ffi::OsString, std::ffi::OsString)> {
-    let mut env = source.env.clone();
-    for (name, value) in &config.process.env {
-        env.retain(|(known, _)| known != name);
-        env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));
-    }
-    env
-}
-
 /// A vassal costs up to three descriptors. What the limit was before is what vassals get.
 fn more_files(config: &Config) -> Option<(u64, u64)> {
     let before = birth::file_limits().ok();
@@ -114,10 +113,10 @@ fn more_files(config: &Config) -> Option<(u64, u64)> {
 }
 
 /// `emperor-tyrant` needs root for the whole life; otherwise `uid` and `gid` are whom vassals run as, too.
-fn drop_privileges(config: &Config) -> Result<(), String> {
+fn drop_privileges(config: &Config, scene: &mut Scene, beside: bool) -> Result<(), Failure> {
     let place = Place(config, "emperor-tyrant");
     if config.emperor.tyrant && !privilege::is_root() {
-        return Err(format!("emperor-tyrant: only root can start vassals as the owners of their files{place}"));
+        return Err(format!("emperor-tyrant: only root can start vassals as the owners of their files{place}").into());
     }
     let said = config.process.uid.is_some() || config.process.gid.is_some();
     if config.emperor.early {
@@ -127,12 +126,16 @@ fn drop_privileges(config: &Config) -> Result<(), String> {
         return Err(format!(
             "emperor-tyrant: after uid and gid only the vassals of one user could start: early-emperor = true starts the \
              emperor before{place}"
-        ));
+        )
+        .into());
     }
     if config.emperor.tyrant {
         return Ok(());
     }
-    privileges::drop_root(config)
+    if beside {
+        return Ok(privileges::lower_quietly(config)?);
+    }
+    Ok(privileges::lower(config, scene)?)
 }
 
 fn show_name(config: &Config) {

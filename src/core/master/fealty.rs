@@ -1,7 +1,7 @@
 //! The master as a vassal: what its emperor wants becomes an input of the plan, and what the emperor wants to know is told.
 //! And the master of an emperor, which is started again when it dies. `run` calls both at each wake.
 
-use ruwsgi_options::{Config, Emperor, Origin};
+use ruwsgi_options::Config;
 use ruwsgi_sys::clock;
 
 use super::order::{Command, Input, Signal};
@@ -15,12 +15,10 @@ impl Master {
         let Some(mut emperor) = self.emperor.take() else { return };
         let wills = emperor.hear();
         for will in &wills {
-            if let Some(config) = self.config() {
-                emperor.obey(*will, &config);
-            }
+            emperor.obey(*will, &self.config());
         }
         emperor.beat();
-        if !emperor.has_said_loyal() && self.has_answered() {
+        if !emperor.has_said_loyal() && self.generations.values().any(|hosted| hosted.scoreboard.requests() > 0) {
             emperor.is_loyal();
         }
         self.emperor = Some(emperor);
@@ -58,34 +56,20 @@ impl Master {
         self.court.take_if(|court| court.is_gone());
     }
 
-    /// Another configuration: its emperor reads it too, if it is about emperors; one comes or goes with it.
-    pub(super) fn renew_court(&mut self, config: &Config) {
-        let changed = self.config().is_none_or(|now| essence(&now.emperor) != essence(&config.emperor));
+    /// Another configuration serves: the emperor of this instance is told, as by a process that was started anew, and the
+    /// one that this master has started reads it too, if it is about emperors; one comes or goes with it.
+    pub(super) fn renew_fealty(&mut self, config: &Config) {
+        self.emperor.iter_mut().for_each(|emperor| emperor.renew(config));
+        self.tell_emperor(Allegiance::is_ready);
+        self.tell_emperor(Allegiance::accepts);
         match (&mut self.court, config.emperor.provinces.is_empty()) {
             (None, false) => match Child::of(config, &self.source) {
                 Ok(court) => self.court = court,
                 Err(reason) => tracing::error!("{reason}"),
             },
             (Some(court), true) => court.let_go(),
-            (Some(court), false) if changed => court.reload(),
-            _ => {}
+            (Some(court), false) => court.renew(config),
+            (None, true) => {}
         }
     }
-
-    fn has_answered(&self) -> bool {
-        self.generations.values().any(|hosted| hosted.scoreboard.requests() > 0)
-    }
-
-    fn config(&self) -> Option<std::rc::Rc<Config>> {
-        self.plan.generation().and_then(|id| Some(self.generations.get(&id)?.config.clone()))
-    }
-}
-
-/// What is said about emperors, wherever it stands.
-fn essence(said: &Emperor) -> Emperor {
-    let mut said = said.clone();
-    said.provinces.iter_mut().for_each(|one| one.origin = Origin::Default);
-    let hooks = [&mut said.hook_as_vassal, &mut said.hook_as_emperor];
-    hooks.into_iter().flatten().for_each(|one| one.origin = Origin::Default);
-    said
 }

@@ -15,7 +15,9 @@ mod reload;
 mod rounds;
 mod run;
 mod stats;
+mod subscriptions;
 mod survey;
 mod touch;
 
+pub(crate) use host::environment;
 pub(crate) use run::{First, Master};

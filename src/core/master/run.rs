@@ -10,21 +10,24 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
-use ruwsgi_options::{Config, Source};
+use ruwsgi_options::{Config, Meaning, Source};
+use ruwsgi_stage::hooks::Scene;
 use ruwsgi_sys::channel::{self, Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
-use ruwsgi_sys::{clock, reap};
+use ruwsgi_sys::{clock, memory, reap};
 
+use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
 use super::host::{Ground, Hosted, locks, settings};
-use super::order::{How, Input, Order, Signal};
+use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
+use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::emperor::Child;
@@ -53,6 +56,7 @@ pub(crate) struct First {
     pub unknown: Unknown,
     pub emperor: Option<Allegiance>,
     pub court: Option<Child>,
+    pub scene: Scene,
 }
 
 /// The master.
@@ -63,7 +67,7 @@ pub(crate) struct Master {
     pub(super) source: Source,
     pub(super) ground: Ground,
     /// What the first generation begins with; later ones begin with what a reload reads.
-    first: (Rc<Config>, Vec<Rc<Bound>>),
+    pub(super) first: (Rc<Config>, Vec<Rc<Bound>>),
     pub(super) generations: BTreeMap<u32, Hosted>,
     pub(super) workers: BTreeMap<u64, Line>,
     pub(super) pidfiles: Vec<Pidfile>,
@@ -81,13 +85,20 @@ pub(crate) struct Master {
     pub(super) emperor: Option<Allegiance>,
     /// The emperor that this master has started.
     pub(super) court: Option<Child>,
+    pub(super) subscriptions: Subscriptions,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
-    over: Option<(u8, Option<String>)>,
+    /// What signals mean that hooks have given another meaning.
+    pub(super) meanings: BTreeMap<i32, Meaning>,
+    /// Commands that somebody has asked for and nobody waits for.
+    pub(super) commands: BTreeMap<i32, String>,
+    /// The privileges that went last are gone.
+    pub(super) lowered: bool,
+    pub(super) over: Option<(u8, Option<String>)>,
 }
 
 /// What the master holds of a worker.
@@ -110,11 +121,14 @@ impl Master {
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptor()?;
-        let ground = Ground { env: first.source.env.clone(), module: first.module, log, locks };
+        let mut env = first.source.env.clone();
+        set_variables(&mut env, first.scene.variables);
+        let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
         let mut desk = Desk::default();
         desk.renew(&poll, &first.config)?;
+        let subscriptions = Subscriptions::new(&first.config, &first.listeners)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
         if let Some(emperor) = &first.emperor {
@@ -141,16 +155,21 @@ impl Master {
             rounds: Rounds::default(),
             emperor: first.emperor,
             court: first.court,
+            subscriptions,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
             unknown: first.unknown,
+            meanings: first.scene.meanings.into_iter().collect(),
+            commands: BTreeMap::new(),
+            lowered: false,
             over: None,
         })
     }
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        self.begin_hooks()?;
         self.tell_emperor(Allegiance::is_ready);
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
@@ -172,6 +191,7 @@ impl Master {
         if self.plan.orphans() > 0 {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
+        self.end_hooks();
         match self.over.take() {
             Some((code, reason)) if code != exit::DONE => {
                 Err(Failure { code, reason: reason.unwrap_or_else(|| "stopped".to_owned()) })
@@ -195,6 +215,7 @@ impl Master {
             self.take_messages();
             match reap::reap(pid) {
                 Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
+                Ok(Some(end)) if self.note_command(pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
@@ -236,6 +257,10 @@ impl Master {
 
     fn take_signals(&mut self) {
         while let Ok(Some(number)) = self.signals.next() {
+            if let Some(meaning) = self.meanings.get(&number).copied() {
+                self.mean(meaning);
+                continue;
+            }
             let signal = match number {
                 1 => Signal::Hup,
                 2 => Signal::Int,
@@ -255,6 +280,20 @@ impl Master {
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
+    }
+
+    /// What a hook has made of a signal.
+    fn mean(&mut self, meaning: Meaning) {
+        let command = match meaning {
+            Meaning::Stop => Command::Stop,
+            Meaning::StopNow => Command::StopNow,
+            Meaning::Reload => Command::Reload,
+            Meaning::ReloadNow => Command::ReloadBrutally,
+            Meaning::Pause => Command::Pause,
+            Meaning::Stats => return self.say_stats(),
+        };
+        let in_flight = self.in_flight();
+        self.feed(Input::Command { command, in_flight });
     }
 
     fn take_messages(&mut self) {
@@ -315,7 +354,9 @@ impl Master {
     pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for order in self.plan.decide(input, clock::coarse_ms()) {
+            let orders = self.plan.decide(input, clock::coarse_ms());
+            self.keep_announced();
+            for order in orders {
                 inputs.extend(self.perform(order));
             }
         }
@@ -427,9 +468,8 @@ impl Master {
                 self.ground.log = self.outlet.descriptor()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
+                self.subscriptions.prepare(&config, &listeners)?;
                 self.touches.renew(&config);
-                self.emperor.iter_mut().for_each(|emperor| emperor.renew(&config));
-                self.renew_court(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
             }
@@ -495,17 +535,24 @@ impl Master {
             Level::Error => tracing::error!("{event}"),
         }
         match event {
+            Event::Loaded { .. } => {
+                if let Err(Failure { code, reason }) = self.lower() {
+                    self.over = Some((code, Some(reason)));
+                }
+            }
             // The start went well.
             Event::Ready { .. } => self.welcome(),
-            // As a process that was started anew would.
-            Event::Serving { .. } => {
-                self.tell_emperor(Allegiance::is_ready);
-                self.tell_emperor(Allegiance::accepts);
-            }
             Event::Stopping { .. } | Event::StoppingNow => self.court.iter_mut().for_each(Child::let_go),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
+            Event::Serving { generation } => {
+                if let Some(config) = self.generations.get(generation).map(|hosted| hosted.config.clone()) {
+                    self.subscriptions.adopt(&config);
+                    self.renew_fealty(&config);
+                }
+            }
+            Event::ReloadFailed { .. } => self.subscriptions.give_up(),
             Event::Complete { generation, .. } => {
                 // `cheap`: no worker was ready before.
                 self.welcome();
@@ -521,6 +568,8 @@ impl Master {
         let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
         if !std::mem::replace(&mut self.welcomed, true) {
             self.tell_emperor(Allegiance::accepts);
+            // Most of what has run so far was for the start. What can't be let go of is kept.
+            let _ = memory::let_go_of_code();
             for (option, path) in safe {
                 match pidfile(config, option, path.as_deref()) {
                     Ok(written) => self.pidfiles.extend(written),
