@@ -15,6 +15,7 @@ mod conformance;
 mod curl;
 mod daemonize;
 mod docs;
+mod emperor;
 mod examples;
 mod fairness;
 mod fastcgi;

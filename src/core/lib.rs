@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod emperor;
 pub mod gateway;
 pub mod inspect;
 mod listeners;
@@ -16,7 +17,9 @@ mod python;
 mod start;
 pub mod subscription;
 mod unknown;
+mod vassal;
 
+pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_stage::{Place, why};
 pub use start::run;

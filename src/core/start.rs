@@ -1,6 +1,7 @@
 //! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ruwsgi_contract::VERSION;
@@ -21,13 +22,17 @@ use crate::master::{First, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
-use crate::{Place, exit, python, why};
+use crate::vassal::Allegiance;
+use crate::{Place, emperor, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
 /// each reload; `routers` are those that are built in.
 #[must_use]
 pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    if let Some(leash) = emperor::leash(&source.env) {
+        return beside_a_master(source, loaded, log, leash);
+    }
     let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
     // As yet, a signal ends this process, and the terminal sends it to all.
     scene.grouped = false;
@@ -43,9 +48,14 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
             return exit::FAILED;
         }
     };
+    let ended = if emperor::is_emperor(&loaded.config) {
+        emperor::run((source, loaded), (log, outlet), &audience, scene, None)
+    } else {
+        let gateways = Gateways::new(routers, log.clone());
+        start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run)
+    };
     // The last line that anybody reads is the reason.
-    let gateways = Gateways::new(routers, log.clone());
-    match start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run) {
+    match ended {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -53,6 +63,18 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
         Err(failure) => {
             audience.tell(&failure);
             failure.end()
+        }
+    }
+}
+
+/// The emperor of a master, which has sent the log where it goes.
+fn beside_a_master(source: Source, loaded: Loaded, log: &Log, leash: OwnedFd) -> u8 {
+    let scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
+    match emperor::run((source, loaded), (log, Outlet::of(log)), &Audience::default(), scene, Some(leash)) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("emperor: {}", failure.reason);
+            failure.code
         }
     }
 }
@@ -124,6 +146,7 @@ fn start(
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
     hooks::run(Phase::PreJail, &config, &mut scene)?;
     hooks::run(Phase::InJail, &config, &mut scene)?;
+    let mut court = if config.emperor.early { emperor::Child::of(&config, &source)? } else { None };
     let lowers = privileges::moment(&config) == Moment::AtStart;
     if lowers && !listeners.need_owner() && !config.process.drop_after_init {
         privileges::lower(&config, &mut scene)?;
@@ -146,7 +169,11 @@ fn start(
     }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First {
+    let emperor = Allegiance::sworn(&source.env, &config);
+    if court.is_none() {
+        court = emperor::Child::of(&config, &source)?;
+    }
+    let first = First {
         source,
         config,
         listeners,
@@ -157,12 +184,15 @@ fn start(
         audience,
         unknown,
         scene,
+        emperor,
+        court,
         gateways,
-    })?)
+    };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
-fn limit_files(config: &Config, count: u32) {
+pub(crate) fn limit_files(config: &Config, count: u32) {
     let place = Place(config, "max-fd");
     match process::limit_files(count.into()) {
         Ok(got) if got == u64::from(count) => {}

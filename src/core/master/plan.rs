@@ -75,6 +75,8 @@ pub(crate) struct Plan {
     /// TERM has been explained.
     hinted: bool,
     over: bool,
+    /// Somebody else decides when this instance is over.
+    vassal: bool,
     orphans: u64,
     /// What holds before any configuration is at work.
     settings: Settings,
@@ -108,9 +110,15 @@ impl Plan {
             idle_since_ms: 0,
             hinted: false,
             over: false,
+            vassal: false,
             orphans: 0,
             settings,
         }
+    }
+
+    /// This instance has an emperor, which ends it when it is idle.
+    pub(crate) fn set_vassal(&mut self, vassal: bool) {
+        self.vassal = vassal;
     }
 
     /// What is to be done after this, in this order.

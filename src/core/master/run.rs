@@ -30,6 +30,7 @@ use super::rounds::Rounds;
 use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use crate::audience::Audience;
+use crate::emperor::Child;
 use crate::exit;
 use crate::gateway::Gateways;
 use crate::listeners::{Bound, Opened};
@@ -38,6 +39,7 @@ use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::start::{Failure, pidfile, show_name};
 use crate::unknown::Unknown;
+use crate::vassal::Allegiance;
 
 /// What a listener that the master watches says.
 const KNOCK: Token = Token(1);
@@ -53,6 +55,8 @@ pub(crate) struct First {
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
+    pub emperor: Option<Allegiance>,
+    pub court: Option<Child>,
     pub scene: Scene,
     pub gateways: Gateways,
 }
@@ -79,6 +83,10 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
+    /// Who has started this instance.
+    pub(super) emperor: Option<Allegiance>,
+    /// The emperor that this master has started.
+    pub(super) court: Option<Child>,
     pub(super) subscriptions: Subscriptions,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
@@ -126,8 +134,13 @@ impl Master {
         let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
+        if let Some(emperor) = &first.emperor {
+            watch(&poll, emperor).map_err(failed)?;
+        }
+        let mut plan = Plan::new(settings(&first.config));
+        plan.set_vassal(first.emperor.is_some());
         Ok(Self {
-            plan: Plan::new(settings(&first.config)),
+            plan,
             poll,
             signals,
             source: first.source,
@@ -143,6 +156,8 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            emperor: first.emperor,
+            court: first.court,
             subscriptions,
             knocking: Vec::new(),
             knocked: false,
@@ -159,12 +174,13 @@ impl Master {
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         self.begin_hooks()?;
+        self.tell_emperor(Allegiance::is_ready);
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
-        while self.over.is_none() {
+        while self.over.is_none() || self.court.is_some() {
             let now = clock::coarse_ms();
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
-            let wake = self.plan.wake_ms().into_iter().chain(self.rounds_wake_ms()).min();
+            let wake = self.plan.wake_ms().into_iter().chain(self.rounds_wake_ms()).chain(self.fealty_wake_ms()).min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -195,18 +211,21 @@ impl Master {
     /// of them is dead.
     fn wake(&mut self) {
         self.take_signals();
+        self.hear_emperor();
         self.take_messages();
         // A worker's birth is told before its parent ends, so before this process can be the one to reap it: what
         // was said is read again while the dead one's pid is still its own.
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
+                Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
                 Ok(Some(end)) if self.note_command(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
         }
+        self.attend_court();
         self.make_rounds();
         self.attend_gateways();
         if std::mem::take(&mut self.knocked) {
@@ -267,6 +286,9 @@ impl Master {
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
                 _ => continue,
             };
+            if let (Signal::Quit, Some(court)) = (signal, &mut self.court) {
+                court.quit();
+            }
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
@@ -404,7 +426,12 @@ impl Master {
                 self.tell(&event);
                 None
             }
+            Order::Farewell => {
+                self.tell_emperor(Allegiance::is_idle);
+                None
+            }
             Order::Exit { code, reason } => {
+                self.court.iter_mut().for_each(Child::let_go);
                 self.over = Some((code, reason));
                 None
             }
@@ -473,6 +500,7 @@ impl Master {
                 let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
                 let hosted = self.generations.values();
                 bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
+                self.tell_emperor(Allegiance::wants_config);
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
                 self.gateways.check(&config, &listeners.workers)?;
@@ -558,12 +586,14 @@ impl Master {
                 self.welcome();
                 self.set_up_gateways();
             }
+            Event::Stopping { .. } | Event::StoppingNow => self.court.iter_mut().for_each(Child::let_go),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
             Event::Serving { generation } => {
-                if let Some(hosted) = self.generations.get(generation) {
-                    self.subscriptions.adopt(&hosted.config);
+                if let Some(config) = self.generations.get(generation).map(|hosted| hosted.config.clone()) {
+                    self.subscriptions.adopt(&config);
+                    self.renew_fealty(&config);
                 }
             }
             Event::ReloadFailed { .. } => self.subscriptions.give_up(),
@@ -591,6 +621,7 @@ impl Master {
         let config = &self.first.0;
         let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
         if !std::mem::replace(&mut self.welcomed, true) {
+            self.tell_emperor(Allegiance::accepts);
             // Most of what has run so far was for the start. What can't be let go of is kept.
             let _ = memory::let_go_of_code();
             for (option, path) in safe {
