@@ -46,6 +46,7 @@ mod stats;
 mod stop;
 mod supervision;
 mod touch;
+mod upgrade;
 mod uwsgi;
 mod write_errors;
 mod wsgi;

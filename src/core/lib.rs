@@ -15,13 +15,15 @@ mod privileges;
 mod python;
 mod start;
 mod unknown;
+mod upgrade;
 
 use std::fmt;
 use std::io;
 
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_options::Config;
-pub use start::run;
+pub use start::{resume, run};
+pub use upgrade::{Inheritance, try_out};
 
 /// The exit codes of the binary.
 pub mod exit {

@@ -4,19 +4,21 @@
 mod address;
 mod given;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Listener, Mapped};
 use ruwsgi_sys::listen::{self, At, Owner, Place as Seen, Tuning};
-use ruwsgi_sys::privilege;
+use ruwsgi_sys::{exec, privilege};
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
+use crate::upgrade::Socket;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -44,7 +46,7 @@ pub(crate) struct Bound {
 /// By what a reload knows it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
-    protocol: &'static str,
+    protocol: Cow<'static, str>,
     address: Address,
 }
 
@@ -270,8 +272,8 @@ fn free_place(path: &Path) -> Result<(), String> {
 
 impl Bound {
     /// What it is called where the queues are told: the protocol and the address.
-    pub(crate) fn name(&self) -> (&'static str, &str) {
-        (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
+    pub(crate) fn name(&self) -> (&str, &str) {
+        (&self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
     }
 
     /// How many connections wait, and how many may. The kernel tells it of TCP only.
@@ -279,6 +281,41 @@ impl Bound {
         match self.key.address {
             Address::Inet { .. } => (listen::queue(&self.fd), self.backlog.get()),
             _ => (0, 0),
+        }
+    }
+
+    /// One that the former executable has left.
+    pub(crate) fn inherited(left: &Socket) -> Result<Self, String> {
+        let failed = |why: String| format!("{} was left to this executable, and {why}", left.shown);
+        let address = Address::parse(&left.address).map_err(failed)?;
+        Ok(Self {
+            fd: exec::inherited(left.fd).map_err(|error| failed(format!("can't be used: {}", why(&error))))?,
+            key: Key::of(left.protocol.clone(), &address),
+            shown: left.shown.clone(),
+            backlog: Cell::new(left.backlog),
+            file: left.file.clone(),
+            vacuum: Cell::new(left.vacuum),
+        })
+    }
+
+    /// What there is to know of it for another executable.
+    pub(crate) fn left(&self) -> Socket {
+        Socket {
+            fd: self.fd.as_raw_fd(),
+            protocol: self.key.protocol.clone().into_owned(),
+            address: self.key.address.text(),
+            shown: self.shown.clone(),
+            backlog: self.backlog.get(),
+            file: self.file.clone(),
+            vacuum: self.vacuum.get(),
+        }
+    }
+
+    /// The number under which it was given to the server: another executable looks for it there, too.
+    pub(crate) fn given(&self) -> Option<RawFd> {
+        match self.key.address {
+            Address::Given(number) => Some(number),
+            _ => None,
         }
     }
 
@@ -313,12 +350,12 @@ impl Drop for Bound {
 }
 
 impl Key {
-    fn of(protocol: &'static str, address: &Address) -> Self {
+    fn of(protocol: impl Into<Cow<'static, str>>, address: &Address) -> Self {
         let address = match address {
             Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             other => other.clone(),
         };
-        Self { protocol, address }
+        Self { protocol: protocol.into(), address }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
+use std::io;
 use std::path::Path;
 
 use ruwsgi_contract::VERSION;
@@ -12,10 +13,11 @@ use ruwsgi_sys::{listen, process, reap, title};
 use crate::audience::{Audience, Standing};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
-use crate::master::{First, Master};
+use crate::master::{First, Left, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
+use crate::upgrade::{Executable, Inheritance, State};
 use crate::{Place, exit, privileges, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
@@ -45,6 +47,51 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
     }
 }
 
+/// Goes on with what another executable of this process has left; the exit code.
+#[must_use]
+pub fn resume(inheritance: Inheritance, source: Source, loaded: Loaded, log: &Log) -> u8 {
+    log.set_date(loaded.config.logging.log_date.as_deref());
+    match go_on(inheritance.state, source, loaded, log).and_then(Master::run) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("{}", failure.reason);
+            failure.code
+        }
+    }
+}
+
+fn go_on(state: State, source: Source, loaded: Loaded, log: &Log) -> Result<Master, Failure> {
+    let config = with_given(loaded.config, &source.env)?;
+    show_name(&config);
+    tracing::info!(
+        "ruwsgi {VERSION} (pid {}) goes on where {} was: {} workers, {} sockets",
+        std::process::id(),
+        state.version,
+        state.workers.len(),
+        state.sockets.len()
+    );
+    let unknown = Unknown::among(loaded.warnings);
+    let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
+    let outlet = Outlet::inherited(log, state.log.as_ref())?;
+    let module = Module::find(&config, &source)?;
+    let executable = executable(&config, &source)?;
+    let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
+    let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
+    let left = Left::take(state)?;
+    // Listeners that are new are bound by the reload with which it begins.
+    let listeners = left.bound.clone();
+    let (audience, left) = (Audience::default(), Some(left));
+    let first =
+        First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, executable, left };
+    Ok(Master::new(first)?)
+}
+
+fn executable(config: &Config, source: &Source) -> Result<Executable, String> {
+    Executable::current(source, config.process.binary_path.as_deref())
+        .map_err(|error| format!("the executable can't be looked at: {}", why(&error)))
+}
+
 /// Why an instance ended that should not have.
 pub(crate) struct Failure {
     /// The exit code.
@@ -71,6 +118,7 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     let module = Module::find(&config, &source)?;
+    let executable = executable(&config, &source)?;
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }
@@ -97,7 +145,10 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown })?)
+    let left = None;
+    let first =
+        First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, executable, left };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

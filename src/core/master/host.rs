@@ -30,7 +30,7 @@ const SPARE_SEATS: u32 = 1;
 const ZYGOTE_MERCY_S: u32 = 3;
 
 /// A generation, as far as the master holds it.
-pub(super) struct Hosted {
+pub(crate) struct Hosted {
     pub config: Rc<Config>,
     pub listeners: Vec<Rc<Bound>>,
     /// Shared by all generations that have the same listeners.
@@ -62,6 +62,27 @@ struct Past {
 }
 
 impl Hosted {
+    /// Of an executable that is no more: nobody forks for it.
+    pub(super) fn former(
+        config: Rc<Config>,
+        listeners: Vec<Rc<Bound>>,
+        handover: Rc<Handover>,
+        scoreboard: Scoreboard,
+    ) -> Self {
+        Self {
+            config,
+            listeners,
+            handover,
+            scoreboard,
+            python: String::new(),
+            zygote: None,
+            reloaded: true,
+            apps: BTreeMap::new(),
+            unknown: Unknown::default(),
+            pasts: BTreeMap::new(),
+        }
+    }
+
     /// An application that the zygote or a worker has loaded. All of a generation have the same, and not very many.
     pub(super) fn note_app(&mut self, app: AppInfo) {
         if (app.number as usize) < APPS {
@@ -113,7 +134,7 @@ impl Hosted {
 }
 
 /// What every zygote of the instance gets.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     pub env: Vec<(OsString, OsString)>,
     pub module: Module,
     pub log: OwnedFd,
@@ -123,7 +144,7 @@ pub(super) struct Ground {
 
 impl Ground {
     /// Starts a zygote; its pid and what the master keeps of it.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         (generation, reloaded): (u32, bool),
         config: Rc<Config>,
@@ -157,7 +178,7 @@ impl Ground {
             env: &env,
             umask: config.process.umask,
             input: config.process.honour_stdin,
-            keep: &[self.module.as_fd(), theirs.as_fd()],
+            keep: &[number(self.module.as_fd()), number(theirs.as_fd())],
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
@@ -256,7 +277,7 @@ fn cheaper(config: &Config) -> Option<Cheaper> {
 }
 
 /// How many locks the applications share: one that is always there, and those that `locks` adds, as in uWSGI.
-pub(super) fn locks(config: &Config) -> usize {
+pub(crate) fn locks(config: &Config) -> usize {
     1 + config.workers.locks as usize
 }
 

@@ -7,6 +7,7 @@ mod fifo;
 mod harakiri;
 mod health;
 mod host;
+mod inherit;
 mod order;
 mod plan;
 mod queues;
@@ -16,5 +17,9 @@ mod run;
 mod stats;
 mod survey;
 mod touch;
+mod upgrade;
 
+pub(crate) use host::{Ground, locks};
+pub(crate) use inherit::Left;
+pub(crate) use reload::needs_restart;
 pub(crate) use run::{First, Master};
