@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Answer, Client, Server, Site, eventually};
+use crate::harness::{Answer, Client, Ends, Server, Site, eventually};
 
 const APP: &str = "
     def application(environ, start_response):
@@ -235,12 +235,11 @@ fn a_link_that_is_moved_about_never_leads_out() {
                 }
             }
         });
+        let _ends = Ends(&over);
         let mut client = server.connect();
-        let seen: Vec<_> = (0..4000)
+        (0..4000)
             .map(|number| client.get(if number % 2 == 0 { "/s/moving/secret.txt" } else { "/s/moving/b.html" }))
-            .collect();
-        over.store(true, Ordering::Relaxed);
-        seen
+            .collect::<Vec<_>>()
     });
     let count = |text: &str| seen.iter().filter(|answer| answer.text() == text).count();
     assert_eq!(count("secret"), 0);

@@ -4,7 +4,6 @@
 mod address;
 mod given;
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
@@ -18,7 +17,8 @@ use ruwsgi_sys::{exec, privilege};
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
-use crate::upgrade::Socket;
+use crate::subscription::Socket;
+use crate::upgrade::Socket as Left;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -43,10 +43,26 @@ pub(crate) struct Bound {
     vacuum: Cell<bool>,
 }
 
+/// The listening sockets of a configuration, by who serves them.
+#[derive(Clone, Default)]
+pub(crate) struct Opened {
+    /// In the order of `Config::listeners`.
+    pub workers: Vec<Rc<Bound>>,
+    /// In the order of `Config::router_listeners`.
+    pub routers: Vec<Rc<Bound>>,
+}
+
+impl Opened {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Bound>> {
+        self.workers.iter().chain(&self.routers)
+    }
+}
+
 /// By what a reload knows it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
-    protocol: Cow<'static, str>,
+    protocol: &'static str,
     address: Address,
 }
 
@@ -62,7 +78,7 @@ impl<'c> Listeners<'c> {
     /// Reads the addresses, and takes over those of `former` that are still wanted.
     pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
         let mut wanted = Vec::new();
-        for listener in config.listeners() {
+        for listener in config.listeners().iter().chain(config.router_listeners()) {
             let mut address = address_of(config, listener)
                 .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
             if config.sockets.abstract_socket {
@@ -98,8 +114,10 @@ impl<'c> Listeners<'c> {
     }
 
     /// All of them, in the order in which they were said.
-    pub(crate) fn open(self) -> Vec<Rc<Bound>> {
-        self.wanted.into_iter().filter_map(|(.., bound)| bound).collect()
+    pub(crate) fn open(self) -> Opened {
+        let mut all: Vec<Rc<Bound>> = self.wanted.into_iter().filter_map(|(.., bound)| bound).collect();
+        let routers = all.split_off(self.config.listeners().len().min(all.len()));
+        Opened { workers: all, routers }
     }
 
     fn bind_where(&mut self, which: impl Fn(&Listener, &Address) -> bool) -> Result<(), String> {
@@ -272,8 +290,26 @@ fn free_place(path: &Path) -> Result<(), String> {
 
 impl Bound {
     /// What it is called where the queues are told: the protocol and the address.
-    pub(crate) fn name(&self) -> (&str, &str) {
-        (&self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
+    pub(crate) fn name(&self) -> (&'static str, &str) {
+        (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
+    }
+
+    /// As it is announced to routers: as it was written, if that says where it is.
+    pub(crate) fn announced(&self) -> Socket {
+        let (protocol, at) = self.name();
+        let port = at.rsplit_once(':').map_or("", |(_, port)| port);
+        let address = match &self.key.address {
+            Address::Inet { host, .. } if host.is_empty() || host == "*" => format!(":{port}"),
+            Address::Unix(path) => path.display().to_string(),
+            Address::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+            Address::Inet { .. } | Address::Given(_) => at.to_owned(),
+        };
+        Socket { protocol, address }
+    }
+
+    /// Where it is bound.
+    pub(crate) fn at(&self) -> io::Result<At> {
+        listen::place(self.fd.as_fd())
     }
 
     /// How many connections wait, and how many may. The kernel tells it of TCP only.
@@ -285,12 +321,13 @@ impl Bound {
     }
 
     /// One that the former executable has left.
-    pub(crate) fn inherited(left: &Socket) -> Result<Self, String> {
+    pub(crate) fn inherited(left: &Left) -> Result<Self, String> {
         let failed = |why: String| format!("{} was left to this executable, and {why}", left.shown);
         let address = Address::parse(&left.address).map_err(failed)?;
         Ok(Self {
             fd: exec::inherited(left.fd).map_err(|error| failed(format!("can't be used: {}", why(&error))))?,
-            key: Key::of(left.protocol.clone(), &address),
+            // A handful, and all of them are there to the end.
+            key: Key::of(Box::leak(left.protocol.clone().into_boxed_str()), &address),
             shown: left.shown.clone(),
             backlog: Cell::new(left.backlog),
             file: left.file.clone(),
@@ -299,10 +336,10 @@ impl Bound {
     }
 
     /// What there is to know of it for another executable.
-    pub(crate) fn left(&self) -> Socket {
-        Socket {
+    pub(crate) fn left(&self) -> Left {
+        Left {
             fd: self.fd.as_raw_fd(),
-            protocol: self.key.protocol.clone().into_owned(),
+            protocol: self.key.protocol.to_owned(),
             address: self.key.address.text(),
             shown: self.shown.clone(),
             backlog: self.backlog.get(),
@@ -350,12 +387,12 @@ impl Drop for Bound {
 }
 
 impl Key {
-    fn of(protocol: impl Into<Cow<'static, str>>, address: &Address) -> Self {
+    fn of(protocol: &'static str, address: &Address) -> Self {
         let address = match address {
             Address::Unix(path) => Address::Unix(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
             other => other.clone(),
         };
-        Self { protocol: protocol.into(), address }
+        Self { protocol, address }
     }
 }
 
@@ -470,7 +507,7 @@ mod tests {
         let mut listeners = Listeners::of(config, former)?;
         listeners.bind_inet()?;
         listeners.bind_unix()?;
-        Ok(listeners.open())
+        Ok(listeners.open().workers)
     }
 
     #[test]

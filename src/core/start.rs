@@ -6,25 +6,36 @@ use std::path::Path;
 
 use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
-use ruwsgi_options::{Config, Loaded, Source};
+use ruwsgi_options::{Config, Loaded, Meaning, Source};
+use ruwsgi_stage::hooks::{self, Phase, Scene};
+use ruwsgi_stage::privileges::{self, Moment};
+use ruwsgi_stage::{Stopped, limits};
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{listen, process, reap, title};
 
 use crate::audience::{Audience, Standing};
+use crate::gateway::{Gateways, Router};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
-use crate::master::{First, Left, Master};
+use crate::master::{First, Left, Master, environment};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
 use crate::upgrade::{Executable, Inheritance, State};
-use crate::{Place, exit, privileges, python, why};
+use crate::{Place, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
-/// each reload.
+/// each reload; `routers` are those that are built in.
 #[must_use]
-pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
+pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
+    // As yet, a signal ends this process, and the terminal sends it to all.
+    scene.grouped = false;
+    let begun = privileges::lower_at_once(&loaded.config).map_err(Stopped::from);
+    if let Err(stopped) = begun.and_then(|()| hooks::run(Phase::Asap, &loaded.config, &mut scene)) {
+        return Failure::from(stopped).end();
+    }
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
         Ok(Standing::Master(audience, outlet)) => (audience, outlet),
         Ok(Standing::Starter(code)) => return code,
@@ -34,24 +45,29 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         }
     };
     // The last line that anybody reads is the reason.
-    match start(source, loaded, outlet, &audience).and_then(Master::run) {
+    let gateways = Gateways::new(routers, log.clone());
+    match start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run) {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
         }
         Err(failure) => {
-            tracing::error!("{}", failure.reason);
             audience.tell(&failure);
-            failure.code
+            failure.end()
         }
     }
 }
 
 /// Goes on with what another executable of this process has left; the exit code.
 #[must_use]
-pub fn resume(inheritance: Inheritance, source: Source, loaded: Loaded, log: &Log) -> u8 {
+pub fn resume(
+    Inheritance { state, .. }: Inheritance,
+    (source, loaded): (Source, Loaded),
+    log: &Log,
+    routers: &'static [Router],
+) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
-    match go_on(inheritance.state, source, loaded, log).and_then(Master::run) {
+    match go_on(state, (source, loaded), log, routers).and_then(Master::run) {
         Ok(()) => exit::DONE,
         Err(failure) => {
             tracing::error!("{}", failure.reason);
@@ -60,7 +76,12 @@ pub fn resume(inheritance: Inheritance, source: Source, loaded: Loaded, log: &Lo
     }
 }
 
-fn go_on(state: State, source: Source, loaded: Loaded, log: &Log) -> Result<Master, Failure> {
+fn go_on(
+    state: State,
+    (source, loaded): (Source, Loaded),
+    log: &Log,
+    routers: &'static [Router],
+) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
     show_name(&config);
     tracing::info!(
@@ -71,25 +92,47 @@ fn go_on(state: State, source: Source, loaded: Loaded, log: &Log) -> Result<Mast
         state.sockets.len()
     );
     let unknown = Unknown::among(loaded.warnings);
+    limits::permit(&config)?;
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     let outlet = Outlet::inherited(log, state.log.as_ref())?;
     let module = Module::find(&config, &source)?;
-    let executable = executable(&config, &source)?;
+    let executable = executable(&config, &source);
+    let mut scene = Scene::new(&config, environment(&source.env, &config));
+    let meaning = |(signal, function): &(i32, String)| Some((*signal, Meaning::named(function)?));
+    scene.meanings = state.meanings.iter().filter_map(meaning).collect();
     let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
     let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
     let left = Left::take(state)?;
     // Listeners that are new are bound by the reload with which it begins.
-    let listeners = left.bound.clone();
-    let (audience, left) = (Audience::default(), Some(left));
-    let first =
-        First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, executable, left };
-    Ok(Master::new(first)?)
+    let listeners = Listeners::of(&config, &left.bound)?.open();
+    let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
+    Ok(Master::new(First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        scene,
+        gateways,
+        executable,
+        left,
+    })?)
 }
 
-fn executable(config: &Config, source: &Source) -> Result<Executable, String> {
-    Executable::current(source, config.process.binary_path.as_deref())
-        .map_err(|error| format!("the executable can't be looked at: {}", why(&error)))
+/// Without it, there is no upgrade: somebody should know, and nothing else is lost.
+fn executable(config: &Config, source: &Source) -> Option<Executable> {
+    match Executable::current(source, config.process.binary_path.as_deref()) {
+        Ok(executable) => Some(executable),
+        Err(error) => {
+            tracing::warn!("the executable can't be looked at, so that no reload is an upgrade: {}", why(&error));
+            None
+        }
+    }
 }
 
 /// Why an instance ended that should not have.
@@ -106,49 +149,98 @@ impl From<String> for Failure {
     }
 }
 
-fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience) -> Result<Master, Failure> {
+impl From<Stopped> for Failure {
+    fn from(Stopped { code, reason }: Stopped) -> Self {
+        Self { code, reason }
+    }
+}
+
+impl Failure {
+    /// Says why; the exit code.
+    fn end(&self) -> u8 {
+        match self.code {
+            exit::DONE => tracing::info!("{}", self.reason),
+            _ => tracing::error!("{}", self.reason),
+        }
+        self.code
+    }
+}
+
+fn start(
+    (source, loaded): (Source, Loaded),
+    (mut outlet, gateways): (Outlet, Gateways),
+    audience: &Audience,
+    mut scene: Scene,
+) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
-    tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
+    let pid = std::process::id();
+    if config.is_routers_only() {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): routers, no workers");
+    } else {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): processes {processes}, threads {threads}");
+    }
     let unknown = Unknown::among(loaded.warnings);
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     let module = Module::find(&config, &source)?;
-    let executable = executable(&config, &source)?;
+    let executable = executable(&config, &source);
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }
     if let Some(count) = config.process.max_fd {
         limit_files(&config, count);
     }
+    limits::permit(&config)?;
     let mut listeners = Listeners::of(&config, &[])?;
     listeners.bind_inet()?;
     let mut pidfiles: Vec<Pidfile> = Vec::new();
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
-    if listeners.need_owner() {
+    hooks::run(Phase::PreJail, &config, &mut scene)?;
+    hooks::run(Phase::InJail, &config, &mut scene)?;
+    let lowers = privileges::moment(&config) == Moment::AtStart;
+    if lowers && !listeners.need_owner() && !config.process.drop_after_init {
+        privileges::lower(&config, &mut scene)?;
         change_folder(&config, &source)?;
         listeners.bind_unix()?;
-        privileges::drop_root(&config)?;
     } else {
-        privileges::drop_root(&config)?;
         change_folder(&config, &source)?;
         listeners.bind_unix()?;
+        if lowers {
+            privileges::lower(&config, &mut scene)?;
+        }
     }
     let listeners = listeners.open();
+    gateways.check(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
-    let interpreter = python::find(&config, &source.env)?;
-    tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    if !config.is_routers_only() {
+        let interpreter = python::find(&config, &source.env)?;
+        tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
     let left = None;
-    let first =
-        First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, executable, left };
-    Ok(Master::new(first)?)
+    Ok(Master::new(First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        scene,
+        gateways,
+        executable,
+        left,
+    })?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

@@ -1,5 +1,5 @@
 //! The upgrade in place: another executable, or another extension module, stands on the disk than the ones that run, and
-//! a reload is asked for. See `docs/adr/0007-an-upgrade-is-tried-then-executed.md`.
+//! a reload is asked for. See `docs/adr/0009-an-upgrade-is-tried-then-executed.md`.
 //!
 //! The running master has the new executable try itself first ([`try_out`], in a child): read the configuration, find its
 //! module, bind what is new, load the application. Only then does the master become the new executable, by exec(2): the

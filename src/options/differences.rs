@@ -65,6 +65,24 @@ const LIFE: &[Difference] = &[
         "returns when the first worker is ready, or with the code and the reason of a failure; the umask stays",
         "umask = 000",
     ),
+    differs(
+        "hooks: `hook-as-root`, `hook-as-user` and the like",
+        "`as-user` only if root was dropped; both several times if it was not; again at each reload",
+        "once, at the start; `as-user` always",
+        "",
+    ),
+    differs(
+        "a hook that fails in a worker: `hook-post-fork`, `hook-accepting`",
+        "the instance ends",
+        "the worker ends; a start or a reload fails, later it is replaced",
+        "",
+    ),
+    differs(
+        "`master-as-root`",
+        "the application is loaded as root, workers become the user",
+        "the zygote becomes the user before it loads the application",
+        "drop-after-apps = true",
+    ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
     differs(
         "`harakiri`",
@@ -123,7 +141,25 @@ const LIFE: &[Difference] = &[
 
 /// Sockets and connections.
 const SOCKETS: &[Difference] = &[
-    differs("`http = :8080`", "a router process in front of the workers", "the workers themselves answer", ""),
+    differs(
+        "`http = :8080`",
+        "a router process in front of the workers",
+        "the workers themselves answer; a router does as soon as an option needs one",
+        "http-router = true",
+    ),
+    differs(
+        "a router without a backend for a request",
+        "closes the connection",
+        "503 with Retry-After; 502 and 504 where a backend does not answer as it should",
+        "",
+    ),
+    differs("keep-alive of the HTTP router", "only with `http-keepalive`", "75 s", "http-keepalive = 0"),
+    differs(
+        "the queue of a backend is full",
+        "the backend is marked as failed",
+        "the request waits for room, up to `http-connect-timeout`",
+        "",
+    ),
     differs(
         "`http-socket`",
         "a connection for each request",
@@ -156,6 +192,25 @@ const SOCKETS: &[Difference] = &[
         "close-on-exec = false",
     ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
+    differs(
+        "announcements to routers (`subscribe-to`)",
+        "begin before the application is loaded; a stop closes the sockets at once",
+        "begin when a worker accepts; a stop unsubscribes, and takes requests for 200 ms more",
+        "",
+    ),
+    differs(
+        "the announced address of a socket that is bound to all addresses",
+        "as it is written: `:3031`",
+        "for routers of other machines the address of this machine, and the first socket that speaks uwsgi",
+        "",
+    ),
+    differs(
+        "`subscription-algo`",
+        "`wrr` gives a node all its turns in a row",
+        "`wrr` spreads them out; `iphash` keeps clients where they are when other nodes come and go; `p2c`",
+        "",
+    ),
+    differs("signed announcements", "can be played again when the node was forgotten", "are believed once", ""),
 ];
 
 /// Requests.

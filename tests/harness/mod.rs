@@ -2,7 +2,9 @@
 //! [`client::Client`] to talk to it, [`process::Process`] to look at what runs. It never waits without a deadline.
 
 pub mod apps;
+pub mod backend;
 pub mod client;
+pub mod ear;
 mod load;
 pub mod log;
 pub mod packet;
@@ -15,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
-pub use load::under_load;
+pub use load::{Ends, under_load};
 pub use process::Process;
 pub use server::{Ended, Server, drain};
 pub use site::Site;

@@ -32,7 +32,7 @@ pub fn here(config: &Config, source: &Source) -> Vec<Problem> {
     look.interpreter(source);
     let user = look.accounts();
     look.queue();
-    for listener in config.listeners() {
+    for listener in config.listeners().iter().chain(config.router_listeners()) {
         // Addresses that can't be read are told on paper.
         match address_of(config, listener) {
             Ok(Address::Unix(path)) if !config.sockets.abstract_socket => {
@@ -157,7 +157,7 @@ impl Look<'_> {
                 self.account("chown-socket", group, "group", privilege::group(group));
             }
         }
-        let target = privilege::Target { user: found.clone(), group: None };
+        let target = privilege::Target { user: found.clone(), ..privilege::Target::default() };
         match (&config.process.uid, privilege::is_root()) {
             (None, true) => {
                 let message = "this is root, and no uid says whom to become: the application would run as root";

@@ -10,14 +10,15 @@ use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{AppInfo, Message, ToZygote};
 use ruwsgi_contract::scoreboard::{APPS, Scoreboard};
 use ruwsgi_options::{Config, Workers, encode};
+use ruwsgi_stage::limits;
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::exec::{self, Program};
+use ruwsgi_sys::exec::{self, Own, Program};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::{clock, memory, process};
 
 use super::order::{Harakiri, Recycling, Settings, Usage};
 use super::plan::{ALGORITHMS, Busyness, Cheaper};
-use crate::listeners::{Bound, VARIABLES};
+use crate::listeners::{Bound, Opened, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
 use crate::{python, why};
@@ -28,11 +29,15 @@ const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
 const SPARE_SEATS: u32 = 1;
 /// How long a worker may drain where nobody says otherwise is the option's default; a zygote has no requests.
 const ZYGOTE_MERCY_S: u32 = 3;
+/// How long routers have to hear that an instance leaves, in milliseconds.
+const FAREWELL_MS: u64 = 200;
 
 /// A generation, as far as the master holds it.
 pub(crate) struct Hosted {
     pub config: Rc<Config>,
     pub listeners: Vec<Rc<Bound>>,
+    /// What its routers listen on.
+    pub doors: Vec<Rc<Bound>>,
     /// Shared by all generations that have the same listeners.
     pub handover: Rc<Handover>,
     pub scoreboard: Scoreboard,
@@ -72,6 +77,7 @@ impl Hosted {
         Self {
             config,
             listeners,
+            doors: Vec::new(),
             handover,
             scoreboard,
             python: String::new(),
@@ -143,13 +149,32 @@ pub(crate) struct Ground {
 }
 
 impl Ground {
+    /// What the master keeps of a generation that has no workers.
+    pub(super) fn bare(&self, reloaded: bool, config: Rc<Config>, opened: Opened) -> Result<Hosted, String> {
+        let failed = |error| format!("no scoreboard can be made: {}", why(&error));
+        Ok(Hosted {
+            config,
+            listeners: opened.workers,
+            doors: opened.routers,
+            handover: Rc::new(Handover::create().map_err(failed)?),
+            scoreboard: Scoreboard::create(1, 1).map_err(failed)?,
+            python: String::new(),
+            zygote: None,
+            reloaded,
+            apps: BTreeMap::new(),
+            unknown: Unknown::default(),
+            pasts: BTreeMap::new(),
+        })
+    }
+
     /// Starts a zygote; its pid and what the master keeps of it.
     pub(crate) fn start(
         &self,
         (generation, reloaded): (u32, bool),
         config: Rc<Config>,
-        (listeners, handover): (Vec<Rc<Bound>>, Option<Rc<Handover>>),
+        (opened, handover): (Opened, Option<Rc<Handover>>),
     ) -> Result<(i32, Hosted), String> {
+        let Opened { workers: listeners, routers: doors } = opened;
         let env = environment(&self.env, &config);
         let interpreter = python::find(&config, &env)?;
         let failed = |error| format!("no zygote can be made: {}", why(&error));
@@ -179,6 +204,7 @@ impl Ground {
             umask: config.process.umask,
             input: config.process.honour_stdin,
             keep: &[number(self.module.as_fd()), number(theirs.as_fd())],
+            own: Own { limits: &limits::of(&config), ..Own::default() },
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
@@ -187,7 +213,10 @@ impl Ground {
             scoreboard.measure();
         }
         let (unknown, apps, pasts) = (Unknown::default(), BTreeMap::new(), BTreeMap::new());
-        Ok((pid, Hosted { config, listeners, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts }))
+        Ok((
+            pid,
+            Hosted { config, listeners, doors, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts },
+        ))
     }
 }
 
@@ -207,12 +236,12 @@ pub(super) fn settings(config: &Config) -> Settings {
         exit_on_reload: workers.exit_on_reload,
         recycling: recycling(workers),
         cheaper: cheaper(config),
-        cheap: config.cheaper.cheap,
-        idle_ms: u64::from(config.cheaper.idle) * 1_000,
+        cheap: config.cheaper.cheap && processes(config) > 0,
+        idle_ms: if processes(config) > 0 { u64::from(config.cheaper.idle) * 1_000 } else { 0 },
         die_on_idle: config.cheaper.die_on_idle,
         surge: surge(config),
         in_place: workers.reload_in_place,
-        drain_delay_ms: u64::from(workers.drain_delay) * 1_000,
+        drain_delay_ms: drain_delay_ms(config),
         load_ms: u64::from(workers.load_timeout) * 1_000,
         harakiri: Harakiri {
             grace_ms: u64::from(workers.harakiri_graceful_timeout) * 1_000,
@@ -221,8 +250,16 @@ pub(super) fn settings(config: &Config) -> Settings {
     }
 }
 
+/// How long requests are still taken after an order to stop. Routers that were told of this instance are told to send no
+/// more, and need a moment to hear it.
+fn drain_delay_ms(config: &Config) -> u64 {
+    let said_ms = u64::from(config.workers.drain_delay) * 1_000;
+    let announced = !config.subscriptions.to.is_empty() || !config.subscriptions.to_by_keys.is_empty();
+    if announced { said_ms.max(FAREWELL_MS) } else { said_ms }
+}
+
 fn surge(config: &Config) -> u32 {
-    config.workers.reload_surge.clamp(1, processes(config))
+    config.workers.reload_surge.clamp(1, processes(config).max(1))
 }
 
 fn recycling(workers: &Workers) -> Recycling {
@@ -282,11 +319,11 @@ pub(crate) fn locks(config: &Config) -> usize {
 }
 
 fn processes(config: &Config) -> u32 {
-    config.workers.processes.max(1)
+    if config.is_routers_only() { 0 } else { config.workers.processes.max(1) }
 }
 
 /// The environment of the application: ours, and what `env` adds and removes, in order.
-fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
     env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
     for (name, value) in &config.process.env {

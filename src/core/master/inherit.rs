@@ -68,6 +68,7 @@ impl Master {
     pub(super) fn inherit(&mut self, mut left: Left) -> Result<(), String> {
         let failed = |error: io::Error| format!("the former workers can't be kept: {}", why(&error));
         let is_foreign = left.is_foreign();
+        self.lowered = left.state.lowered;
         for (former, channel) in left.state.workers.iter().zip(left.channels.drain(..)) {
             if let Some(channel) = channel.as_ref().filter(|_| !is_foreign) {
                 watch(&self.poll, channel).map_err(failed)?;
@@ -85,6 +86,8 @@ impl Master {
             }
         };
         let config: Rc<Config> = self.first.0.clone();
+        let doors = self.desk.doors();
+        left.bound.retain(|bound| !doors.iter().any(|door| Rc::ptr_eq(door, bound)));
         let hosted = Hosted::former(config, left.bound, Rc::new(handover), scoreboard);
         self.generations.insert(left.state.generation, hosted);
         // Nobody waits for this start.

@@ -15,11 +15,13 @@ mod reload;
 mod rounds;
 mod run;
 mod stats;
+mod subscriptions;
 mod survey;
 mod touch;
 mod upgrade;
 
-pub(crate) use host::{Ground, locks};
+pub(crate) use host::{Ground, environment, locks};
 pub(crate) use inherit::Left;
+pub(crate) use plan::Backoff;
 pub(crate) use reload::needs_restart;
 pub(crate) use run::{First, Master};

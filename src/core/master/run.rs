@@ -10,27 +10,31 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
-use ruwsgi_options::{Config, Source};
+use ruwsgi_options::{Config, Meaning, Source};
+use ruwsgi_stage::hooks::Scene;
 use ruwsgi_sys::channel::{self, Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, memory, reap};
 
+use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
 use super::host::{Ground, Hosted, settings};
 use super::inherit::Left;
-use super::order::{How, Input, Order, Signal};
+use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
+use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use super::upgrade::Trials;
 use crate::audience::Audience;
 use crate::exit;
-use crate::listeners::Bound;
+use crate::gateway::Gateways;
+use crate::listeners::{Bound, Opened};
 use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
@@ -45,14 +49,17 @@ const KNOCK: Token = Token(1);
 pub(crate) struct First {
     pub source: Source,
     pub config: Config,
-    pub listeners: Vec<Rc<Bound>>,
+    pub listeners: Opened,
     pub module: Module,
     pub pidfiles: Vec<Pidfile>,
     pub signals: Signals,
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
-    pub executable: Executable,
+    pub scene: Scene,
+    pub gateways: Gateways,
+    /// `None`: nobody can tell, and there is no upgrade.
+    pub executable: Option<Executable>,
     /// What another executable has left.
     pub left: Option<Left>,
 }
@@ -65,7 +72,7 @@ pub(crate) struct Master {
     pub(super) source: Source,
     pub(super) ground: Ground,
     /// What the first generation begins with; later ones begin with what a reload reads.
-    pub(super) first: (Rc<Config>, Vec<Rc<Bound>>),
+    pub(super) first: (Rc<Config>, Opened),
     pub(super) generations: BTreeMap<u32, Hosted>,
     pub(super) workers: BTreeMap<u64, Line>,
     pub(super) pidfiles: Vec<Pidfile>,
@@ -79,7 +86,8 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
-    pub(super) executable: Executable,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) executable: Option<Executable>,
     pub(super) trials: Trials,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
@@ -87,7 +95,14 @@ pub(crate) struct Master {
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
-    over: Option<(u8, Option<String>)>,
+    /// What signals mean that hooks have given another meaning.
+    pub(super) meanings: BTreeMap<i32, Meaning>,
+    /// Commands that somebody has asked for and nobody waits for.
+    pub(super) commands: BTreeMap<i32, String>,
+    /// The privileges that went last are gone.
+    pub(super) lowered: bool,
+    pub(super) gateways: Gateways,
+    pub(super) over: Option<(u8, Option<String>)>,
 }
 
 /// What the master holds of a worker.
@@ -124,11 +139,14 @@ impl Master {
         let locks = locks.map_or_else(|| Locks::create(super::host::locks(&first.config)), Ok);
         let locks = locks.map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptor()?;
-        let ground = Ground { env: first.source.env.clone(), module: first.module, log, locks };
+        let mut env = first.source.env.clone();
+        set_variables(&mut env, first.scene.variables);
+        let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
         let doors = left.as_ref().map_or(&[][..], |left| &left.bound);
         let desk = Desk::renewed(&poll, &first.config, doors)?;
+        let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
         let settings = settings(&first.config);
@@ -153,12 +171,17 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            subscriptions,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
             unknown: first.unknown,
             executable: first.executable,
             trials: Trials::default(),
+            meanings: first.scene.meanings.into_iter().collect(),
+            commands: BTreeMap::new(),
+            lowered: false,
+            gateways: first.gateways,
             over: None,
         };
         if let Some(left) = left {
@@ -169,6 +192,9 @@ impl Master {
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        if !self.plan.is_inherited() {
+            self.begin_hooks()?;
+        }
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
         while self.over.is_none() {
@@ -190,6 +216,7 @@ impl Master {
         if self.plan.orphans() > 0 {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
+        self.end_hooks();
         match self.over.take() {
             Some((code, reason)) if code != exit::DONE => {
                 Err(Failure { code, reason: reason.unwrap_or_else(|| "stopped".to_owned()) })
@@ -211,13 +238,15 @@ impl Master {
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
-                Ok(Some(end)) if self.is_trial(pid, end) => {}
+                Ok(Some(end)) if self.is_trial(pid, end) || self.note_command(pid, end) => {}
+                Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
         }
         self.look_at_trial();
         self.make_rounds();
+        self.attend_gateways();
         if std::mem::take(&mut self.knocked) {
             self.feed(Input::Knock);
         }
@@ -244,6 +273,12 @@ impl Master {
         }
     }
 
+    /// Hears router processes, and tells the plan whether there are any.
+    fn attend_gateways(&mut self) {
+        self.gateways.look(&self.poll);
+        self.feed(Input::Routers { alive: self.gateways.is_alive() });
+    }
+
     /// Last, so that who asks is told what came of everything else.
     fn attend_desk(&mut self) {
         let mut desk = std::mem::take(&mut self.desk);
@@ -253,6 +288,10 @@ impl Master {
 
     fn take_signals(&mut self) {
         while let Ok(Some(number)) = self.signals.next() {
+            if let Some(meaning) = self.meanings.get(&number).copied() {
+                self.mean(meaning);
+                continue;
+            }
             let signal = match number {
                 1 => Signal::Hup,
                 2 => Signal::Int,
@@ -269,6 +308,20 @@ impl Master {
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
+    }
+
+    /// What a hook has made of a signal.
+    fn mean(&mut self, meaning: Meaning) {
+        let command = match meaning {
+            Meaning::Stop => Command::Stop,
+            Meaning::StopNow => Command::StopNow,
+            Meaning::Reload => Command::Reload,
+            Meaning::ReloadNow => Command::ReloadBrutally,
+            Meaning::Pause => Command::Pause,
+            Meaning::Stats => return self.say_stats(),
+        };
+        let in_flight = self.in_flight();
+        self.feed(Input::Command { command, in_flight });
     }
 
     fn take_messages(&mut self) {
@@ -329,7 +382,9 @@ impl Master {
     pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for order in self.plan.decide(input, clock::coarse_ms()) {
+            let orders = self.plan.decide(input, clock::coarse_ms());
+            self.keep_announced();
+            for order in orders {
                 inputs.extend(self.perform(order));
             }
         }
@@ -355,6 +410,14 @@ impl Master {
             }
             Order::Expire { worker } => {
                 self.expire(worker);
+                None
+            }
+            Order::RetireRouters { mercy_ms } => {
+                self.gateways.retire(&self.poll, mercy_ms);
+                None
+            }
+            Order::KillRouters => {
+                self.gateways.kill(&self.poll);
                 None
             }
             Order::Raise { signal } => Some(Input::Signal { signal, in_flight: self.in_flight() }),
@@ -390,14 +453,18 @@ impl Master {
     }
 
     fn begin(&mut self, generation: u32, how: How) -> Input {
-        let begun = self.ground_for(how).and_then(|(config, listeners)| {
+        let reloaded = match how {
+            How::Start => false,
+            How::Reload => true,
+            How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
+        };
+        let ground = match self.ground_for(how) {
+            Ok(ground) if ground.0.is_routers_only() => return self.begin_bare(generation, reloaded, ground),
+            other => other,
+        };
+        let begun = ground.and_then(|(config, listeners)| {
             let settings = Box::new(settings(&config));
-            let reloaded = match how {
-                How::Start => false,
-                How::Reload => true,
-                How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
-            };
-            let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners));
+            let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners.workers));
             let handover = same.map(|hosted| hosted.handover.clone());
             let (zygote, hosted) = self.ground.start((generation, reloaded), config, (listeners, handover))?;
             Ok((zygote, hosted, settings))
@@ -420,24 +487,42 @@ impl Master {
         }
     }
 
+    fn begin_bare(&mut self, generation: u32, reloaded: bool, (config, listeners): (Rc<Config>, Opened)) -> Input {
+        self.unknown.tell("");
+        let settings = Box::new(settings(&config));
+        match self.ground.bare(reloaded, config, listeners) {
+            Err(reason) => Input::NotBegun { generation, reason },
+            Ok(hosted) => {
+                self.generations.insert(generation, hosted);
+                Input::Bare { generation, settings }
+            }
+        }
+    }
+
     /// The configuration and the listeners of a new generation.
-    fn ground_for(&mut self, how: How) -> Result<(Rc<Config>, Vec<Rc<Bound>>), String> {
+    fn ground_for(&mut self, how: How) -> Result<(Rc<Config>, Opened), String> {
         match how {
             How::Start => Ok(self.first.clone()),
             How::Again { like } => match self.generations.get(&like) {
-                Some(like) => Ok((like.config.clone(), like.listeners.clone())),
+                Some(like) => {
+                    let listeners = Opened { workers: like.listeners.clone(), routers: like.doors.clone() };
+                    Ok((like.config.clone(), listeners))
+                }
                 None => Err("its generation is gone".to_owned()),
             },
             How::Reload => {
-                let mut bound = self.first.1.clone();
-                bound.extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().cloned()));
+                let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
+                let hosted = self.generations.values();
+                bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
+                self.gateways.check(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
+                self.subscriptions.prepare(&config, &listeners.workers)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
@@ -510,17 +595,41 @@ impl Master {
             Level::Error => tracing::error!("{event}"),
         }
         match event {
+            Event::Loaded { .. } => {
+                if let Err(Failure { code, reason }) = self.lower() {
+                    self.over = Some((code, Some(reason)));
+                }
+            }
             // The start went well.
-            Event::Ready { .. } => self.welcome(),
+            Event::Ready { .. } => {
+                self.welcome();
+                self.set_up_gateways();
+            }
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
+            Event::Serving { generation } => {
+                if let Some(hosted) = self.generations.get(generation) {
+                    self.subscriptions.adopt(&hosted.config);
+                }
+            }
+            Event::ReloadFailed { .. } => self.subscriptions.give_up(),
             Event::Complete { generation, .. } => {
                 // `cheap`: no worker was ready before.
                 self.welcome();
                 self.settle_in(*generation);
+                self.set_up_gateways();
             }
             _ => {}
+        }
+    }
+
+    /// Router processes are those of the generation that serves.
+    fn set_up_gateways(&mut self) {
+        let Some(hosted) = self.plan.generation().and_then(|id| self.generations.get(&id)) else { return };
+        let sockets = (&hosted.doors[..], &hosted.listeners[..]);
+        if let Err(reason) = self.gateways.set_up(&self.poll, &hosted.config, sockets) {
+            tracing::error!("{reason}");
         }
     }
 
@@ -545,11 +654,11 @@ impl Master {
     /// A generation is complete: what was only held for the case that the start fails is let go.
     fn settle_in(&mut self, generation: u32) {
         let Some(hosted) = self.generations.get(&generation) else { return };
-        for bound in &hosted.listeners {
+        for bound in hosted.listeners.iter().chain(&hosted.doors) {
             bound.set_vacuum(hosted.config.sockets.vacuum);
         }
         // Listeners that this generation does not have are closed with the last one that had them.
-        self.first = (hosted.config.clone(), Vec::new());
+        self.first = (hosted.config.clone(), Opened::default());
     }
 }
 

@@ -28,7 +28,7 @@ pub(super) struct Picture {
 #[derive(Debug)]
 pub(super) struct Socket {
     pub name: String,
-    pub protocol: String,
+    pub protocol: &'static str,
     pub queue: u32,
     pub most: u32,
 }
@@ -84,7 +84,7 @@ const TOP: &[Row<Picture>] = &[
 
 const SOCKET: &[Row<Socket>] = &[
     ("name", |it| it.name.as_str().into()),
-    ("proto", |it| it.protocol.as_str().into()),
+    ("proto", |it| it.protocol.into()),
     ("queue", |it| it.queue.into()),
     ("max_queue", |it| it.most.into()),
     ("shared", |_| 0.into()),
@@ -210,7 +210,7 @@ mod tests {
             apps: vec![app],
             cores: vec![core],
         };
-        let socket = Socket { name: "127.0.0.1:1".into(), protocol: "http".into(), queue: 0, most: 100 };
+        let socket = Socket { name: "127.0.0.1:1".into(), protocol: "http", queue: 0, most: 100 };
         let (version, folder) = ("1", "/srv".to_owned());
         Picture { version, folder, locks: vec![9], sockets: vec![socket], workers: vec![worker], ..Picture::default() }
     }

@@ -127,5 +127,5 @@ impl Master {
 fn socket(bound: &std::rc::Rc<crate::listeners::Bound>) -> Socket {
     let (protocol, name) = bound.name();
     let (queue, most) = bound.queue();
-    Socket { name: name.to_owned(), protocol: protocol.to_owned(), queue, most }
+    Socket { name: name.to_owned(), protocol, queue, most }
 }

@@ -5,15 +5,14 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use ruwsgi_contract::{SHAPE, VERSION};
-use ruwsgi_options::Config;
-use ruwsgi_sys::exec::{self, Program};
+use ruwsgi_sys::exec::{self, Own, Program};
 use ruwsgi_sys::reap::End;
-use ruwsgi_sys::{clock, memory, process, signal};
+use ruwsgi_sys::{clock, memory, privilege, process, signal};
 
 use super::order::Input;
 use super::reload::fixed;
 use super::run::Master;
-use crate::upgrade::{REPLY_BYTES, Stamp, State, TRIAL, WORKS, environment};
+use crate::upgrade::{Executable, REPLY_BYTES, Stamp, State, TRIAL, WORKS, environment};
 use crate::why;
 
 /// So much longer than loading may take, a trial may.
@@ -68,18 +67,32 @@ impl Master {
     /// reload is a reload. The answer comes when the trial is over.
     pub(super) fn begin_upgrade(&mut self, generation: u32) -> Option<Option<Input>> {
         self.trials.give_up();
-        let stamp = self.executable.successor();
+        let executable = self.executable.as_ref()?;
+        let (path, stamp) = (executable.path.clone(), executable.successor());
         if stamp.is_none() && !self.ground.module.has_successor() {
             return None;
         }
-        Some(match self.try_out(generation, stamp) {
+        if let Some(why) = self.stays_what_it_is() {
+            tracing::warn!("{} is another executable: {why}: it is for the next restart", path.display());
+            return None;
+        }
+        Some(match self.try_out(generation, path, stamp) {
             Ok(()) => None,
             Err(reason) => Some(Input::NotBegun { generation, reason }),
         })
     }
 
-    fn try_out(&mut self, generation: u32, stamp: Option<Stamp>) -> Result<(), String> {
-        let path = self.executable.path.clone();
+    /// Why this master can't become another executable, if it can't.
+    fn stays_what_it_is(&self) -> Option<&'static str> {
+        if self.gateways.is_alive() {
+            // They are forks of this executable, and end with their channels.
+            return Some("router processes would be cut off");
+        }
+        let keeps = self.config().process.cap.is_some() && !privilege::is_root();
+        keeps.then_some("capabilities (cap) would be lost")
+    }
+
+    fn try_out(&mut self, generation: u32, path: PathBuf, stamp: Option<Stamp>) -> Result<(), String> {
         let failed = |error| format!("upgrade to {}: it can't be tried: {}", path.display(), why(&error));
         let (reply, theirs) = process::pipe().map_err(failed)?;
         let (mut state, mut keep) = self.state();
@@ -90,10 +103,11 @@ impl Master {
         let program = Program {
             program: path.as_os_str(),
             args: &[TRIAL.into()],
-            env: &environment(&self.source.env, file.as_raw_fd()),
+            env: &environment(&self.ground.env, file.as_raw_fd()),
             umask: None,
             input: true,
             keep: &keep,
+            own: Own::default(),
         };
         let pid = exec::start(&program).map_err(failed)?;
         let until_ms = self.plan.load_ms().map(|load_ms| clock::coarse_ms() + load_ms + GRACE_MS);
@@ -150,7 +164,7 @@ impl Master {
     }
 
     fn become_successor(&mut self, trial: &Trial, version: &str) -> Result<(), String> {
-        if self.executable.successor() != trial.stamp {
+        if self.executable.as_ref().and_then(Executable::successor) != trial.stamp {
             return Err("it was changed again while it was tried".to_owned());
         }
         self.plan.starting_pids().into_iter().for_each(|pid| {
@@ -165,15 +179,9 @@ impl Master {
             state.workers.len(),
             state.sockets.len()
         );
-        let env = environment(&self.source.env, file.as_raw_fd());
+        let env = environment(&self.ground.env, file.as_raw_fd());
         let error = exec::replace(trial.path.as_os_str(), &self.source.argv, &env, &keep);
         Err(why(&error))
-    }
-
-    /// The configuration at work.
-    fn config(&self) -> &Config {
-        let serving = self.plan.generation().and_then(|id| self.generations.get(&id));
-        serving.map_or(&self.first.0, |hosted| &hosted.config)
     }
 
     /// What this master leaves, and the descriptors that go with it.
@@ -183,15 +191,18 @@ impl Master {
             shape: SHAPE.to_owned(),
             argv: self.source.argv.clone(),
             cwd: self.source.cwd.clone(),
-            fixed: fixed(self.config()),
+            fixed: fixed(&self.config()),
+            lowered: self.lowered,
+            meanings: self.meanings.iter().map(|(signal, it)| (*signal, it.function().to_owned())).collect(),
             log: self.outlet.kept(),
             held: self.fifos.descriptor().into_iter().collect(),
             locks: Some(self.ground.locks.file().as_raw_fd()),
             ..self.plan.legacy()
         };
         let mut bound = self.desk.doors();
-        bound.extend(self.first.1.iter().cloned());
-        bound.extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().cloned()));
+        bound.extend(self.first.1.all().cloned());
+        bound
+            .extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
         for one in bound {
             let socket = one.left();
             if state.sockets.iter().all(|other| other.fd != socket.fd) {

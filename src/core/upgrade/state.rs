@@ -38,6 +38,10 @@ pub(crate) struct State {
     pub begun: u32,
     pub ordered: u64,
     pub paused: bool,
+    /// The privileges that go last are gone.
+    pub lowered: bool,
+    /// What hooks have made of signals: uWSGI's name of it.
+    pub meanings: Vec<(i32, String)>,
     /// The former workers are to be killed, not drained.
     pub brutal: bool,
     pub workers: Vec<Former>,
@@ -114,6 +118,12 @@ impl State {
         }
         let flags = [self.paused, self.brutal].map(|flag| u32::from(flag).into());
         text.line("plan", &[&[self.generation.into(), self.begun.into(), self.ordered.into()][..], &flags].concat());
+        if self.lowered {
+            text.line("lowered", &[]);
+        }
+        for (signal, function) in &self.meanings {
+            text.line("meaning", &[(*signal).into(), Word::text(function)]);
+        }
         for it in &self.workers {
             let mut words = vec![it.worker.into(), it.generation.into(), it.slot.into(), it.seat.into(), it.pid.into()];
             words.extend([it.asked_ms.into(), it.up_ms.into()]);
@@ -159,6 +169,8 @@ impl State {
                 (self.generation, self.begun, self.ordered) = (words.number()?, words.number()?, words.number()?);
                 (self.paused, self.brutal) = (words.flag()?, words.flag()?);
             }
+            "lowered" => self.lowered = true,
+            "meaning" => self.meanings.push((words.number()?, words.text()?)),
             "worker" => self.workers.push(words.worker()?),
             // Of a later release.
             _ => {}
@@ -327,6 +339,8 @@ mod tests {
             begun: 4,
             ordered: 9,
             paused: true,
+            lowered: true,
+            meanings: vec![(17, "reap_them_all".into())],
             brutal: false,
             workers: vec![worker(8, None, Some(17)), worker(9, Some(6), None)],
             ending: vec![78],

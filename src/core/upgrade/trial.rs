@@ -10,6 +10,7 @@ use ruwsgi_contract::VERSION;
 use ruwsgi_contract::message::{FromZygote, Message};
 use ruwsgi_log::Log;
 use ruwsgi_options::{Request, Source, load};
+use ruwsgi_stage::limits;
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::stream::{self, Until};
@@ -57,6 +58,7 @@ fn run(inheritance: Inheritance, mut source: Source, log: &Log) -> Result<(), St
     if let Some(refusal) = needs_restart(&state.fixed, &config) {
         return Err(refusal);
     }
+    limits::permit(&config)?;
     let module = Module::find(&config, &source)?;
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);

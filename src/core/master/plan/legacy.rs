@@ -46,6 +46,11 @@ impl Plan {
         self.workers.values().filter(|worker| worker.state == State::Starting).filter_map(|worker| worker.pid).collect()
     }
 
+    /// It goes on where another executable was, and has not begun yet.
+    pub(crate) fn is_inherited(&self) -> bool {
+        self.inherited.is_some()
+    }
+
     /// This generation is awaited.
     pub(crate) fn is_candidate(&self, generation: u32) -> bool {
         self.candidate == Some(generation)
