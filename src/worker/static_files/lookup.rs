@@ -180,8 +180,10 @@ impl Place {
     fn find<'p>(&self, root: Cow<'p, Path>, name: &[u8], single: bool) -> Lookup<'p> {
         let name = &name[name.iter().take_while(|byte| **byte == b'/').count()..];
         let plain = beneath(&root, name);
-        // Mostly there are no links. The name goes nowhere but down: `look` has seen to that.
-        if let Some((file, facts)) = file::find_plain(&plain) {
+        // Mostly there are no links, and the name goes nowhere but down. Behind the prefix `/s`, `/s../x` does not.
+        if !climbs(name)
+            && let Some((file, facts)) = file::find_plain(&plain)
+        {
             return self.judge(Ok(Found::File(file, facts)), plain, root);
         }
         let directory = match file::root(&root) {
