@@ -53,6 +53,7 @@ mod stop;
 mod subscriptions;
 mod supervision;
 mod touch;
+mod upgrade;
 mod uwsgi;
 mod write_errors;
 mod wsgi;

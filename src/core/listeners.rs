@@ -7,17 +7,18 @@ mod given;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Listener, Mapped};
 use ruwsgi_sys::listen::{self, At, Owner, Place as Seen, Tuning};
-use ruwsgi_sys::privilege;
+use ruwsgi_sys::{exec, privilege};
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
 use crate::subscription::Socket;
+use crate::upgrade::Socket as Left;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -324,6 +325,42 @@ impl Bound {
         match self.key.address {
             Address::Inet { .. } => (listen::queue(&self.fd), self.backlog.get()),
             _ => (0, 0),
+        }
+    }
+
+    /// One that the former executable has left.
+    pub(crate) fn inherited(left: &Left) -> Result<Self, String> {
+        let failed = |why: String| format!("{} was left to this executable, and {why}", left.shown);
+        let address = Address::parse(&left.address).map_err(failed)?;
+        Ok(Self {
+            fd: exec::inherited(left.fd).map_err(|error| failed(format!("can't be used: {}", why(&error))))?,
+            // A handful, and all of them are there to the end.
+            key: Key::of(Box::leak(left.protocol.clone().into_boxed_str()), &address),
+            shown: left.shown.clone(),
+            backlog: Cell::new(left.backlog),
+            file: left.file.clone(),
+            vacuum: Cell::new(left.vacuum),
+        })
+    }
+
+    /// What there is to know of it for another executable.
+    pub(crate) fn left(&self) -> Left {
+        Left {
+            fd: self.fd.as_raw_fd(),
+            protocol: self.key.protocol.to_owned(),
+            address: self.key.address.text(),
+            shown: self.shown.clone(),
+            backlog: self.backlog.get(),
+            file: self.file.clone(),
+            vacuum: self.vacuum.get(),
+        }
+    }
+
+    /// The number under which it was given to the server: another executable looks for it there, too.
+    pub(crate) fn given(&self) -> Option<RawFd> {
+        match self.key.address {
+            Address::Given(number) => Some(number),
+            _ => None,
         }
     }
 

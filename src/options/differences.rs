@@ -48,6 +48,12 @@ const LIFE: &[Difference] = &[
         "",
     ),
     differs(
+        "a reload where another executable is on the disk",
+        "executes it; one that does not work ends the server",
+        "tries it first, then executes it; one that does not work leaves the one that runs",
+        "",
+    ),
+    differs(
         "an application that does not load",
         "the server starts and answers 500",
         "exit code 22; at a reload the old code goes on",

@@ -620,7 +620,7 @@ options! {
         ["close-on-exec2"] => close_on_exec2: Flag = true;
         /// the application may read the standard input of the server
         ["honour-stdin"] => honour_stdin: Flag;
-        /// accepted: a reload starts no other program
+        /// the executable that a reload becomes, where it is not the one that runs
         ["binary-path"] => binary_path: Text as "FILE";
         /// run in the background, and log to this file
         ["daemonize"], 'd' => daemonize: LogFile;

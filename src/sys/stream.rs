@@ -135,6 +135,11 @@ pub fn write_last(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(sent)
 }
 
+/// The same as [`write`], where more follows at once: it may share a packet with this.
+pub fn write_more(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send(stream, bytes, libc::MSG_MORE)
+}
+
 fn send(stream: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> io::Result<usize> {
     let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     loop {

@@ -10,6 +10,7 @@
 mod backoff;
 mod cheaper;
 mod generation;
+mod legacy;
 mod recycle;
 mod roll;
 #[cfg(test)]
@@ -72,6 +73,8 @@ pub(crate) struct Plan {
     /// What the workers had answered when somebody last asked for something, and when that was.
     answered: u64,
     idle_since_ms: u64,
+    /// Another executable has left what there is; whether its workers are to be killed.
+    inherited: Option<bool>,
     /// TERM has been explained.
     hinted: bool,
     over: bool,
@@ -108,6 +111,7 @@ impl Plan {
             algorithm: None,
             answered: 0,
             idle_since_ms: 0,
+            inherited: None,
             hinted: false,
             over: false,
             vassal: false,
@@ -128,7 +132,10 @@ impl Plan {
         }
         self.now = now_ms;
         match input {
-            Input::Start => self.begin(How::Start, false),
+            Input::Start => match self.inherited.take() {
+                Some(brutal) if self.current.is_some() => self.begin(How::Reload, brutal),
+                _ => self.begin(How::Start, false),
+            },
             Input::Tick => {}
             Input::Signal { signal, in_flight } => self.signal(signal, in_flight),
             Input::Began { generation, zygote, python, settings } => {
