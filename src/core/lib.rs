@@ -15,6 +15,7 @@ mod pidfile;
 mod privileges;
 mod python;
 mod start;
+pub mod subscription;
 mod unknown;
 
 use std::fmt;

@@ -17,6 +17,7 @@ use ruwsgi_sys::privilege;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
+use crate::subscription::Socket;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -295,6 +296,19 @@ impl Bound {
     /// Where it is bound.
     pub(crate) fn at(&self) -> io::Result<At> {
         listen::place(self.fd.as_fd())
+    }
+
+    /// As it is announced to routers: as it was written, if that says where it is.
+    pub(crate) fn announced(&self) -> Socket {
+        let (protocol, at) = self.name();
+        let port = at.rsplit_once(':').map_or("", |(_, port)| port);
+        let address = match &self.key.address {
+            Address::Inet { host, .. } if host.is_empty() || host == "*" => format!(":{port}"),
+            Address::Unix(path) => path.display().to_string(),
+            Address::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+            Address::Inet { .. } | Address::Given(_) => at.to_owned(),
+        };
+        Socket { protocol, address }
     }
 
     /// How many connections wait, and how many may. The kernel tells it of TCP only.

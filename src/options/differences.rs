@@ -168,6 +168,25 @@ const SOCKETS: &[Difference] = &[
         "close-on-exec = false",
     ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
+    differs(
+        "announcements to routers (`subscribe-to`)",
+        "begin before the application is loaded; a stop closes the sockets at once",
+        "begin when a worker accepts; a stop unsubscribes, and takes requests for 200 ms more",
+        "",
+    ),
+    differs(
+        "the announced address of a socket that is bound to all addresses",
+        "as it is written: `:3031`",
+        "for routers of other machines the address of this machine, and the first socket that speaks uwsgi",
+        "",
+    ),
+    differs(
+        "`subscription-algo`",
+        "`wrr` gives a node all its turns in a row",
+        "`wrr` spreads them out; `iphash` keeps clients where they are when other nodes come and go; `p2c`",
+        "",
+    ),
+    differs("signed announcements", "can be played again when the node was forgotten", "are believed once", ""),
 ];
 
 /// Requests.

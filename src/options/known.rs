@@ -167,7 +167,7 @@ mod tests {
             "ssl-option",
             "emperor-tyrant",
             "sslrouter",
-            "subscriptions-sign-check",
+            "subscription-vassal-required",
             "http-zerg",
             "cron",
             "pam",

@@ -54,6 +54,7 @@ mod kind_process;
 mod kind_router;
 mod kind_socket;
 mod kind_static;
+mod kind_subscription;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -97,6 +98,7 @@ pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
 pub use kind_static::{Encoding, ServedBy};
+pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]
@@ -116,5 +118,5 @@ pub use source::Source;
 pub use status::summary;
 pub use table::{
     Cheaper, Collected, Config, Control, Expiry, FastRouter, HttpRouter, Listener, Logging, Mapped, Mount, Process,
-    Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Workers,
+    Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

@@ -15,11 +15,12 @@ use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
-use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
+use crate::kind_router::{Door, MostBytes, PacketKind, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
 };
+use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -422,6 +423,12 @@ options! {
         ["http-use-base"] => base: Text as "PREFIX";
         /// send requests to the Nth socket of this instance
         ["http-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["http-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["http-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["http-subscription-fallback-key"] => fallback_key: Text as "KEY";
         /// how long a backend that failed is left alone [30]
         ["http-gracetime"] => grace: Seconds = 30;
         /// take NUM events at a time [64]
@@ -445,9 +452,9 @@ options! {
         /// 1: SERVER_NAME is what Host says
         ["http-server-name-as-http-host"] => server_name_as_host: Few;
         /// the kind of packet that backends get [0]
-        ["http-modifier1"] => modifier1: Modifier;
+        ["http-modifier1"] => modifier1: PacketKind;
         /// its second number [0]
-        ["http-modifier2"] => modifier2: Modifier;
+        ["http-modifier2"] => modifier2: PacketKind;
         /// 100 Continue is sent anyway; NUM: no body above so many bytes
         ["http-manage-expect"] => manage_expect: MostBytes;
         /// receive whole bodies before a backend is asked, above so many bytes in a file
@@ -474,6 +481,12 @@ options! {
         ["fastrouter-use-base"] => base: Text as "PREFIX";
         /// send requests to the Nth socket of this instance
         ["fastrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["fastrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["fastrouter-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["fastrouter-subscription-fallback-key"] => fallback_key: Text as "KEY";
         /// how long a backend that failed is left alone [30]
         ["fastrouter-gracetime"] => grace: Seconds = 30;
         /// take NUM events at a time [64]
@@ -516,6 +529,10 @@ options! {
         ["rawrouter-use-base"] => base: Text as "PREFIX";
         /// send requests to the Nth socket of this instance
         ["rawrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["rawrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["rawrouter-cheap"] => cheap: Flag;
         /// how long a backend that failed is left alone [30]
         ["rawrouter-gracetime"] => grace: Seconds = 30;
         /// take NUM events at a time [64]
@@ -798,6 +815,44 @@ options! {
         ["memory-report"], 'm' => memory_report: Flag;
         /// answer health checks there over HTTP: /livez and /readyz
         ["admin"] => admin: Text as "ADDRESS";
+    }
+
+    /// Who tells whom where requests can go: instances tell routers, which believe some.
+    pub struct Subscriptions: "Subscriptions" as subscriptions {
+        /// tell this router that requests for KEY may come here
+        ["subscribe-to", "st", "subscribe"] => to: Subscribe;
+        /// the same, with more to say
+        ["subscribe2"] => to_by_keys: SubscribeByKeys;
+        /// how often [10]
+        ["subscribe-freq"] => freq: OneOrMore as "SECONDS" = 10;
+        /// the share of the requests that this instance wants; 0 is 1
+        ["weight"] => weight: Requests as "NUM";
+        /// it is the number of requests that can run at a time
+        ["auto-weight"] => auto_weight: FlagWithValue;
+        /// requests come in packets of this first number
+        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        /// routers may say there, in datagrams, that they know this instance
+        ["subscription-notify-socket"] => notify_socket: Text as "FILE";
+        /// take no new requests from routers while a reload is under way
+        ["unsubscribe-on-graceful-reload"] => off_at_reload: Flag;
+        /// tell routers nothing before S is written into the FIFO
+        ["start-unsubscribed"] => start_off: Flag;
+        /// tell and want to know who announces, over unix sockets
+        ["subscriptions-use-credentials"] => use_credentials: Flag;
+        /// routers: how requests are shared out: wrr, lrc, wlrc, iphash, p2c [wrr]
+        ["subscription-algo"] => algorithm: Balancer = "wrr";
+        /// routers: ask .b.c and .c too where there is nobody for a.b.c
+        ["subscription-dotsplit"] => dotsplit: Flag;
+        /// routers: how long without an announcement until nothing goes there [17]
+        ["subscription-tolerance"] => tolerance: OneOrMore as "SECONDS" = 17;
+        /// routers: believe what the key DIR/KEY.pem has signed, and nothing else
+        ["subscriptions-sign-check"] => sign_check: DigestAndFolder;
+        /// routers: how old a signature may be [86400]
+        ["subscriptions-sign-check-tolerance"] => sign_tolerance: OneOrMore as "SECONDS" = 86_400;
+        /// routers: this user needs no signature, over unix sockets
+        ["subscriptions-sign-skip-uid"] => sign_skip_uid: Uids;
+        /// routers: believe only the owner of the file KEY in this folder
+        ["subscriptions-credentials-check"] => credentials_check: Paths as "DIR";
     }
 
     /// Where the configuration comes from, and how strictly it is read.

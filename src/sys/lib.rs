@@ -7,6 +7,7 @@
 
 pub mod channel;
 pub mod clock;
+pub mod datagram;
 pub mod epoll;
 pub mod exec;
 pub mod file;

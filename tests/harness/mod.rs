@@ -4,8 +4,10 @@
 pub mod apps;
 pub mod backend;
 pub mod client;
+pub mod ear;
 mod load;
 pub mod log;
+pub mod network;
 pub mod packet;
 pub mod process;
 pub mod python;

@@ -9,8 +9,10 @@
 //!
 //! Nothing here waits: neither for a client, nor for a backend, nor for the log.
 
+pub mod balance;
 mod child;
 mod date;
+mod ears;
 mod end;
 mod front;
 mod gate;

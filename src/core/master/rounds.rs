@@ -27,9 +27,16 @@ impl Master {
     pub(super) fn rounds_wake_ms(&self) -> Option<u64> {
         let load = self.plan.wants_load().then_some(self.rounds.load_ms);
         let memory = self.plan.looks_at_memory_ms().map(|_| self.rounds.memory_ms);
-        let others = [load, memory, self.touches.wake_ms(), self.desk.wake_ms(), Some(self.queues.wake_ms())];
-        let others = others.into_iter().chain([self.gateways.wake_ms()]);
-        others.flatten().min()
+        let others = [
+            load,
+            memory,
+            self.touches.wake_ms(),
+            self.desk.wake_ms(),
+            Some(self.queues.wake_ms()),
+            self.subscriptions.wake_ms(),
+            self.gateways.wake_ms(),
+        ];
+        others.into_iter().flatten().min()
     }
 
     /// Looks at everything whose time has come.
@@ -84,7 +91,11 @@ impl Master {
                     tracing::error!("pidfile: {}", crate::why(&error));
                 }
             }),
-            Letter::Nothing => tracing::warn!("master-fifo: there is no emperor, no subscription and no fork here"),
+            Letter::Subscriptions => {
+                self.subscriptions.toggle();
+                self.keep_announced();
+            }
+            Letter::Nothing => tracing::warn!("master-fifo: there is no emperor and no fork here"),
         }
     }
 

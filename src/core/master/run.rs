@@ -25,6 +25,7 @@ use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
+use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
@@ -75,6 +76,7 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
+    pub(super) subscriptions: Subscriptions,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
@@ -110,6 +112,7 @@ impl Master {
         touches.renew(&first.config);
         let mut desk = Desk::default();
         desk.renew(&poll, &first.config)?;
+        let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
         Ok(Self {
@@ -129,6 +132,7 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            subscriptions,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
@@ -305,7 +309,9 @@ impl Master {
     pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for order in self.plan.decide(input, clock::coarse_ms()) {
+            let orders = self.plan.decide(input, clock::coarse_ms());
+            self.keep_announced();
+            for order in orders {
                 inputs.extend(self.perform(order));
             }
         }
@@ -434,12 +440,13 @@ impl Master {
                 bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
-                self.gateways.check(&config, &listeners.workers)?;
+                self.gateways.prepare(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
+                self.subscriptions.prepare(&config, &listeners.workers)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
@@ -514,6 +521,12 @@ impl Master {
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
+            Event::Serving { generation } => {
+                if let Some(hosted) = self.generations.get(generation) {
+                    self.subscriptions.adopt(&hosted.config);
+                }
+            }
+            Event::ReloadFailed { .. } => self.subscriptions.give_up(),
             Event::Complete { generation, .. } => {
                 // `cheap`: no worker was ready before.
                 self.welcome();
@@ -528,9 +541,7 @@ impl Master {
     fn set_up_gateways(&mut self) {
         let Some(hosted) = self.plan.generation().and_then(|id| self.generations.get(&id)) else { return };
         let sockets = (&hosted.doors[..], &hosted.listeners[..]);
-        if let Err(reason) = self.gateways.set_up(&self.poll, &hosted.config, sockets) {
-            tracing::error!("{reason}");
-        }
+        self.gateways.set_up(&self.poll, &hosted.config, sockets);
     }
 
     /// The start went well: whoever waits for it is told, and the pidfiles are ours.

@@ -11,7 +11,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
     use Wrong::{Error, Nothing, Odd};
     match row.kind {
         // The other way than it is anyway.
-        "Flag" | "MaybeFlag" | "OptionalFlag" => {
+        "Flag" | "MaybeFlag" | "OptionalFlag" | "FlagWithValue" => {
             (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
         }
         "Count" => ("3", Error("many")),
@@ -25,7 +25,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Address" | "Socket" | "Door" => ("127.0.0.1:1", Error("")),
         "Protocol" => ("http", Error("gopher")),
         "SocketNumber" => ("3", Odd("3 ; a note")),
-        "Modifier" => ("9", Odd("9 ; a note")),
+        "PacketKind" => ("9", Odd("9 ; a note")),
         "MostBytes" => ("5000", Odd("5000 ; a note")),
         "ProxyVersion" => ("2", Odd("2 ; a note")),
         "Pairs" => ("A=b", Error("A")),
@@ -47,6 +47,12 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "LogDate" | "Texts" | "MorePaths" => ("text", Nothing),
         "Environ" => ("A=b", Odd("=b")),
         "Text" | "Paths" | "OnePath" | "LogFormat" | "Prefix" => ("text", Error("")),
+        "Subscribe" => ("127.0.0.1:4000:example.com", Error("router:4000:example.com")),
+        "SubscribeByKeys" => ("server=127.0.0.1:4000,key=example.com", Error("server=127.0.0.1:4000")),
+        "Balancer" => ("p2c", Error("best")),
+        "DigestAndFolder" => ("SHA256:/etc/keys", Error("MD4:/etc/keys")),
+        "Modifier" => ("5", Error("256")),
+        "Uids" => ("33", Error("www-data")),
         other => panic!("{other}: say which values this kind takes"),
     }
 }
