@@ -17,8 +17,8 @@ use ruwsgi_sys::stream::{self, Peer};
 use ruwsgi_wire::subscription::MOST_BYTES;
 use slab::Slab;
 
-use super::end::End;
 use super::ears::Heard;
+use super::end::End;
 use super::front::Visitor;
 use super::link::Owner;
 use super::mapper::Subscribed;

@@ -112,12 +112,7 @@ impl Gateways {
     }
 
     /// Has the processes of this configuration; those that run stay where nothing of it has changed.
-    pub(crate) fn set_up(
-        &mut self,
-        poll: &Poll,
-        config: &Rc<Config>,
-        (doors, own): (&[Rc<Bound>], &[Rc<Bound>]),
-    ) {
+    pub(crate) fn set_up(&mut self, poll: &Poll, config: &Rc<Config>, (doors, own): (&[Rc<Bound>], &[Rc<Bound>])) {
         let routers = wanted(self.routers, config);
         if routers.is_empty() && self.setup.is_none() {
             return;

@@ -88,11 +88,8 @@ fn read_heard(bytes: &[u8]) -> Option<(Sender, Vec<u8>)> {
     let (uid, bytes) = bytes.split_first_chunk()?;
     let (gid, datagram) = bytes.split_first_chunk()?;
     let ip = (*ip != [0; 16]).then(|| IpAddr::from(*ip).to_canonical());
-    let who = Credentials {
-        pid: i32::from_le_bytes(*pid),
-        uid: u32::from_le_bytes(*uid),
-        gid: u32::from_le_bytes(*gid),
-    };
+    let who =
+        Credentials { pid: i32::from_le_bytes(*pid), uid: u32::from_le_bytes(*uid), gid: u32::from_le_bytes(*gid) };
     Some((Sender { ip, credentials: (who.pid != 0).then_some(who) }, datagram.to_vec()))
 }
 

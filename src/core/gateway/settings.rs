@@ -107,7 +107,8 @@ impl Mapping {
     /// No backend can be found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let none = self.pattern.is_none() && self.base.is_none() && self.socket.is_none() && self.subscription.is_empty();
+        let none =
+            self.pattern.is_none() && self.base.is_none() && self.socket.is_none() && self.subscription.is_empty();
         none && self.to.is_empty() && self.fallback.is_empty()
     }
 }
