@@ -192,7 +192,7 @@ impl Failure {
 
 fn start(
     (source, loaded): (Source, Loaded),
-    (mut outlet, gateways): (Outlet, Gateways),
+    (mut outlet, mut gateways): (Outlet, Gateways),
     audience: &Audience,
     mut scene: Scene,
 ) -> Result<Master, Failure> {
@@ -241,7 +241,7 @@ fn start(
         }
     }
     let listeners = listeners.open();
-    gateways.check(&config, &listeners.workers)?;
+    gateways.prepare(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
     if !config.is_routers_only() {

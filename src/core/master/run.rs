@@ -543,7 +543,7 @@ impl Master {
                 self.tell_emperor(Allegiance::wants_config);
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
-                self.gateways.check(&config, &listeners.workers)?;
+                self.gateways.prepare(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
@@ -657,9 +657,7 @@ impl Master {
     fn set_up_gateways(&mut self) {
         let Some(hosted) = self.plan.generation().and_then(|id| self.generations.get(&id)) else { return };
         let sockets = (&hosted.doors[..], &hosted.listeners[..]);
-        if let Err(reason) = self.gateways.set_up(&self.poll, &hosted.config, sockets) {
-            tracing::error!("{reason}");
-        }
+        self.gateways.set_up(&self.poll, &hosted.config, sockets);
     }
 
     /// The start went well: whoever waits for it is told, and the pidfiles are ours.
