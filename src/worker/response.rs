@@ -187,12 +187,10 @@ impl<'r> Response<'r> {
         self.headers = headers;
     }
 
-    pub(crate) fn set_leaves(&mut self, leaves: &'r (dyn Fn() -> bool + Sync)) {
-        self.leaves = Some(leaves);
-    }
-
-    pub(crate) fn set_offloads(&mut self, offloads: bool) {
+    /// What its worker does: whether others read what is not in memory, and whether it leaves.
+    pub(crate) fn set_worker(&mut self, offloads: bool, leaves: &'r (dyn Fn() -> bool + Sync)) {
         self.offloads = offloads;
+        self.leaves = Some(leaves);
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the

@@ -56,8 +56,7 @@ impl Engine<'_> {
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
-        response.set_offloads(self.offload.is_there());
-        response.set_leaves(&leaves);
+        response.set_worker(self.offload.is_there(), &leaves);
         let by_file = self.serve_file(&mut core.app, core.seat, (request.vars, core.now.second()), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
