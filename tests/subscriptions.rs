@@ -397,3 +397,16 @@ fn both_kinds_of_key_files_sign() {
     assert!(stamps[0] < stamps[1] && first.packet().signed.is_some_and(|signed| signed.signature.len() == 128));
     assert!(Path::new(&site.path("one.pem")).exists());
 }
+
+#[test]
+fn routers_are_told_over_ipv6_and_abstract_names_too() {
+    let (v6, named) = (Ear::udp_at("[::1]:0"), Ear::without_file(&format!("ruwsgi-ear-{}", std::process::id())));
+    let more = format!("subscribe-to = 10.0.0.1:3031={}:k,5", named.name());
+    let server = instance(&format!("{}:k", v6.name()), &more).start();
+    assert_eq!(v6.next().key, "k");
+    let said = named.next();
+    assert_eq!((said.address.as_str(), said.packet().modifier1), ("10.0.0.1:3031", 5));
+    server.stop();
+    v6.wait("the farewell", |said| said.leaves);
+    named.wait("the farewell", |said| said.leaves);
+}
