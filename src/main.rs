@@ -1,6 +1,7 @@
 //! The binary: reads what it was asked for, and hands over to the master. The only place that makes an exit code.
 
 mod commands;
+mod plugins;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -44,7 +45,7 @@ fn act(request: Result<Request, Error>, source: Source, log: &Log) -> (u8, Optio
     let code = match request {
         Ok(Request::Run(mut loaded)) => {
             let fallback = loaded.fallback.take();
-            return (ruwsgi_core::run(source, loaded, log), fallback);
+            return (ruwsgi_core::run(source, loaded, log, plugins::ROUTERS), fallback);
         }
         // Whoever reads only the first lines (`| head`) has what he wants.
         Ok(Request::Help(text) | Request::Version(text)) => print(text.as_bytes()),

@@ -42,6 +42,22 @@ pub(crate) struct Bound {
     vacuum: Cell<bool>,
 }
 
+/// The listening sockets of a configuration, by who serves them.
+#[derive(Clone, Default)]
+pub(crate) struct Opened {
+    /// In the order of `Config::listeners`.
+    pub workers: Vec<Rc<Bound>>,
+    /// In the order of `Config::router_listeners`.
+    pub routers: Vec<Rc<Bound>>,
+}
+
+impl Opened {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Bound>> {
+        self.workers.iter().chain(&self.routers)
+    }
+}
+
 /// By what a reload knows it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
@@ -61,7 +77,7 @@ impl<'c> Listeners<'c> {
     /// Reads the addresses, and takes over those of `former` that are still wanted.
     pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
         let mut wanted = Vec::new();
-        for listener in config.listeners() {
+        for listener in config.listeners().iter().chain(config.router_listeners()) {
             let mut address = address_of(config, listener)
                 .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
             if config.sockets.abstract_socket {
@@ -97,8 +113,10 @@ impl<'c> Listeners<'c> {
     }
 
     /// All of them, in the order in which they were said.
-    pub(crate) fn open(self) -> Vec<Rc<Bound>> {
-        self.wanted.into_iter().filter_map(|(.., bound)| bound).collect()
+    pub(crate) fn open(self) -> Opened {
+        let mut all: Vec<Rc<Bound>> = self.wanted.into_iter().filter_map(|(.., bound)| bound).collect();
+        let routers = all.split_off(self.config.listeners().len().min(all.len()));
+        Opened { workers: all, routers }
     }
 
     fn bind_where(&mut self, which: impl Fn(&Listener, &Address) -> bool) -> Result<(), String> {
@@ -288,6 +306,11 @@ impl Bound {
         Socket { protocol, address }
     }
 
+    /// Where it is bound.
+    pub(crate) fn at(&self) -> io::Result<At> {
+        listen::place(self.fd.as_fd())
+    }
+
     /// How many connections wait, and how many may. The kernel tells it of TCP only.
     pub(crate) fn queue(&self) -> (u32, u32) {
         match self.key.address {
@@ -447,7 +470,7 @@ mod tests {
         let mut listeners = Listeners::of(config, former)?;
         listeners.bind_inet()?;
         listeners.bind_unix()?;
-        Ok(listeners.open())
+        Ok(listeners.open().workers)
     }
 
     #[test]

@@ -10,6 +10,7 @@ use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{listen, process, reap, title};
 
 use crate::audience::{Audience, Standing};
+use crate::gateway::{Gateways, Router};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
 use crate::master::{First, Master};
@@ -19,9 +20,9 @@ use crate::unknown::Unknown;
 use crate::{Place, exit, privileges, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
-/// each reload.
+/// each reload; `routers` are those that are built in.
 #[must_use]
-pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
+pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
         Ok(Standing::Master(audience, outlet)) => (audience, outlet),
@@ -32,7 +33,8 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         }
     };
     // The last line that anybody reads is the reason.
-    match start(source, loaded, outlet, &audience).and_then(Master::run) {
+    let gateways = Gateways::new(routers, log.clone());
+    match start(source, loaded, (outlet, gateways), &audience).and_then(Master::run) {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -59,12 +61,22 @@ impl From<String> for Failure {
     }
 }
 
-fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience) -> Result<Master, Failure> {
+fn start(
+    source: Source,
+    loaded: Loaded,
+    (mut outlet, gateways): (Outlet, Gateways),
+    audience: &Audience,
+) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
-    tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
+    let pid = std::process::id();
+    if config.is_routers_only() {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): routers, no workers");
+    } else {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): processes {processes}, threads {threads}");
+    }
     let unknown = Unknown::among(loaded.warnings);
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
@@ -91,13 +103,27 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
         listeners.bind_unix()?;
     }
     let listeners = listeners.open();
+    gateways.check(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
-    let interpreter = python::find(&config, &source.env)?;
-    tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    if !config.is_routers_only() {
+        let interpreter = python::find(&config, &source.env)?;
+        tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown })?)
+    Ok(Master::new(First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        gateways,
+    })?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

@@ -117,7 +117,25 @@ const LIFE: &[Difference] = &[
 
 /// Sockets and connections.
 const SOCKETS: &[Difference] = &[
-    differs("`http = :8080`", "a router process in front of the workers", "the workers themselves answer", ""),
+    differs(
+        "`http = :8080`",
+        "a router process in front of the workers",
+        "the workers themselves answer; a router does as soon as an option needs one",
+        "http-router = true",
+    ),
+    differs(
+        "a router without a backend for a request",
+        "closes the connection",
+        "503 with Retry-After; 502 and 504 where a backend does not answer as it should",
+        "",
+    ),
+    differs("keep-alive of the HTTP router", "only with `http-keepalive`", "75 s", "http-keepalive = 0"),
+    differs(
+        "the queue of a backend is full",
+        "the backend is marked as failed",
+        "the request waits for room, up to `http-connect-timeout`",
+        "",
+    ),
     differs(
         "`http-socket`",
         "a connection for each request",
@@ -223,6 +241,36 @@ const RESPONSES: &[Difference] = &[
         "an `OSError` in the log for each",
         "no line",
         "ignore-write-errors = false",
+    ),
+    differs(
+        "static files: links out of the root, FIFOs and devices, names with `..` or an encoded slash",
+        "the application answers",
+        "404, and a line in the log",
+        "",
+    ),
+    differs(
+        "`Range` for a static file",
+        "only with `honour-range`, and only the first one",
+        "always, and up to 32 of them; with `ETag` and all conditions of RFC 9110",
+        "honour-range = false",
+    ),
+    differs(
+        "`static-gzip-all` and its kin",
+        "the names in `Accept-Encoding` count, not their weights; no `Vary`",
+        "weights count; files of Zstandard, too; `Vary`, and an `ETag` of their own",
+        "static-encodings = br,gzip",
+    ),
+    differs(
+        "`file-serve-mode`",
+        "names the compressed file, and answers conditions itself",
+        "the front end sees to both; odd characters of the path are escaped",
+        "",
+    ),
+    differs(
+        "`offload-threads`",
+        "threads that send to slow clients",
+        "threads that read what is not in memory; slow clients take none",
+        "",
     ),
 ];
 

@@ -51,6 +51,7 @@ mod kind_language;
 mod kind_log;
 mod kind_path;
 mod kind_process;
+mod kind_router;
 mod kind_socket;
 mod kind_static;
 mod kind_subscription;
@@ -76,6 +77,7 @@ mod reference;
 mod report;
 #[cfg(feature = "argv")]
 mod resource;
+mod routers;
 #[cfg(feature = "argv")]
 mod shell;
 #[cfg(feature = "argv")]
@@ -95,6 +97,7 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_static::{Encoding, ServedBy};
 pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
 pub use known::works;
@@ -114,6 +117,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Subscriptions, Workers,
+    Cheaper, Collected, Config, Control, Expiry, FastRouter, HttpRouter, Listener, Logging, Mapped, Mount, Process,
+    Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

@@ -15,9 +15,14 @@ use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
+use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
-use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
-use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
+use crate::kind_static::{
+    Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
+};
+use crate::kind_subscription::{
+    Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
+};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -133,6 +138,11 @@ pub const OURS: &[&str] = &[
     "warm-up",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
+    "http-router",
+    "rawrouter-proxy-protocol",
+    "static-fallback",
+    "static-fallback-except",
+    "static-encodings",
 ];
 
 #[cfg(feature = "argv")]
@@ -194,6 +204,8 @@ macro_rules! options {
                 #[doc = $about]
                 pub $group: $Group,
             )*
+            /// Where the HTTP router listens, if there is one.
+            pub routed: Vec<Listener>,
             /// All that was said, in order, with placeholders filled in.
             pub directives: Vec<Directive>,
         }
@@ -397,6 +409,136 @@ options! {
         ["underscore-headers"] => underscore_headers: Flag;
     }
 
+    /// The router of HTTP.
+    pub struct HttpRouter: "HTTP router" as http {
+        /// let a router process serve http; any option that needs one does
+        ["http-router"] => router: OptionalFlag;
+        /// run NUM processes of it [1]
+        ["http-processes", "http-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["http-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["http-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["http-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["http-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["http-use-socket"] => socket: SocketNumber;
+        /// how long a backend that failed is left alone [30]
+        ["http-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["http-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["http-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["http-stats", "http-stats-server", "http-ss"] => stats: Text as "ADDRESS";
+        /// run it as this user
+        ["http-uid"] => uid: Text as "USER";
+        /// run it as this group
+        ["http-gid"] => gid: Text as "GROUP";
+        /// the largest request head [buffer-size]
+        ["http-buffer-size"] => buffer_size: Requests as "BYTES";
+        /// how long a client may take for a request head [http-timeout]
+        ["http-headers-timeout"] => headers_timeout: Patience;
+        /// how long a backend may take to be connected to [http-timeout]
+        ["http-connect-timeout"] => connect_timeout: Patience;
+        /// add this variable to requests
+        ["http-var"] => vars: Pairs;
+        /// 1: SERVER_NAME is what Host says
+        ["http-server-name-as-http-host"] => server_name_as_host: Few;
+        /// the kind of packet that backends get [0]
+        ["http-modifier1"] => modifier1: Modifier;
+        /// its second number [0]
+        ["http-modifier2"] => modifier2: Modifier;
+        /// 100 Continue is sent anyway; NUM: no body above so many bytes
+        ["http-manage-expect"] => manage_expect: MostBytes;
+        /// receive whole bodies before a backend is asked, above so many bytes in a file
+        ["http-post-buffering"] => post_buffering: Requests as "BYTES";
+        /// speak HTTP with backends, not uwsgi
+        ["http-backend-http"] => backend_http: Flag;
+        /// always on: a connection that becomes a websocket is passed through
+        ["http-websockets"] => websockets: Flag = true;
+    }
+
+    /// The router of uwsgi packets.
+    pub struct FastRouter: "fastrouter" as fastrouter {
+        /// route uwsgi packets that come there
+        ["fastrouter"] => addresses: Door;
+        /// run NUM processes of it [1]
+        ["fastrouter-processes", "fastrouter-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["fastrouter-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["fastrouter-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["fastrouter-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["fastrouter-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["fastrouter-use-socket"] => socket: SocketNumber;
+        /// how long a backend that failed is left alone [30]
+        ["fastrouter-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["fastrouter-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["fastrouter-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["fastrouter-stats", "fastrouter-stats-server", "fastrouter-ss"] => stats: Text as "ADDRESS";
+        /// the same, also for what says no key
+        ["fastrouter-fallback-on-no-key"] => fallback_on_no_key: Flag;
+        /// the key of all requests
+        ["fastrouter-force-key"] => force_key: Text as "KEY";
+        /// run it as this user
+        ["fastrouter-uid"] => uid: Text as "USER";
+        /// run it as this group
+        ["fastrouter-gid"] => gid: Text as "GROUP";
+        /// the largest packet [65535]
+        ["fastrouter-buffer-size"] => buffer_size: Requests as "BYTES";
+        /// how long a client or backend may keep it waiting [60]
+        ["fastrouter-timeout"] => timeout: Patience;
+        /// ask so many other backends where one fails [3]
+        ["fastrouter-max-retries"] => max_retries: Few = 3;
+        /// receive whole bodies before a backend is asked, above so many bytes in a file
+        ["fastrouter-post-buffering"] => post_buffering: Requests as "BYTES";
+    }
+
+    /// The router of bytes.
+    pub struct RawRouter: "rawrouter" as rawrouter {
+        /// pass on the bytes of connections that come there
+        ["rawrouter"] => addresses: Door;
+        /// run NUM processes of it [1]
+        ["rawrouter-processes", "rawrouter-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["rawrouter-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["rawrouter-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["rawrouter-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["rawrouter-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["rawrouter-use-socket"] => socket: SocketNumber;
+        /// how long a backend that failed is left alone [30]
+        ["rawrouter-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["rawrouter-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["rawrouter-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["rawrouter-stats", "rawrouter-stats-server", "rawrouter-ss"] => stats: Text as "ADDRESS";
+        /// how long both sides may be silent [60]
+        ["rawrouter-timeout"] => timeout: Patience;
+        /// ask so many other backends where one fails [3]
+        ["rawrouter-max-retries"] => max_retries: Few = 3;
+        /// so many bytes may wait for each side [65536]
+        ["rawrouter-buffer-size"] => buffer_size: Requests as "BYTES" = 65_536;
+        /// tell an SMTP server who its client is (XCLIENT)
+        ["rawrouter-xclient"] => xclient: Flag;
+        /// tell backends who their client is, in this version of the PROXY protocol: 1 or 2
+        ["rawrouter-proxy-protocol"] => proxy_protocol: ProxyVersion;
+    }
+
     /// The process: who it is and what surrounds it.
     pub struct Process: "Process" as process {
         /// run as this user, by name or number
@@ -473,6 +615,8 @@ options! {
         ["write-errors-tolerance"] => write_errors_tolerance: Requests;
         /// a client that is gone ends no response: write() raises, and that is all
         ["write-errors-exception-only"] => write_errors_exception_only: Flag;
+        /// pieces of a body may be arrays, bytearrays and the like
+        ["wsgi-accept-buffer", "wsgi-accept-buffers"] => accept_buffers: Flag;
         /// give the application no wsgi.file_wrapper
         ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
         /// always on: wsgi.input reads chunked bodies to their end
@@ -509,6 +653,28 @@ options! {
         ["static-skip-ext"] => static_skip_ext: Paths as "SUFFIX";
         /// links may lead into this directory
         ["static-safe"] => static_safe: Paths as "DIR";
+        /// serve what is in the directory that the front end says, DOCUMENT_ROOT
+        ["check-static-docroot"] => check_static_docroot: Flag;
+        /// answer pages below PREFIX that have no file with this one
+        ["static-fallback"] => static_fallback: Mapping;
+        /// but not below this prefix
+        ["static-fallback-except"] => static_fallback_except: Paths as "PREFIX";
+        /// send compressed files beside those whose path matches
+        ["static-gzip"] => static_gzip: Patterns;
+        /// send compressed files beside all of them
+        ["static-gzip-all"] => static_gzip_all: Flag;
+        /// send compressed files beside those whose path starts so
+        ["static-gzip-dir", "static-gzip-prefix"] => static_gzip_dir: Paths as "PREFIX";
+        /// send compressed files beside those whose path ends so
+        ["static-gzip-ext", "static-gzip-suffix"] => static_gzip_ext: Paths as "SUFFIX";
+        /// the best of them first [br,zstd,gzip]
+        ["static-encodings"] => static_encodings: Encodings = Encoding::ALL.to_vec();
+        /// let the front end send files: x-sendfile or x-accel-redirect
+        ["file-serve-mode", "fileserve-mode"] => file_serve_mode: FileServing = ServedBy::Server;
+        /// so many threads in each worker for files not in memory [0]
+        ["offload-threads", "offload-thread"] => offload_threads: Few;
+        /// copy files where sendfile(2) sends them otherwise
+        ["disable-sendfile"] => disable_sendfile: Flag;
         /// take media types from this file, too
         ["mimefile", "mime-file"] => mimefile: Paths as "FILE";
         /// answer requests for a part of a file (on)
@@ -650,7 +816,7 @@ options! {
         /// it is the number of requests that can run at a time
         ["auto-weight"] => auto_weight: FlagWithValue;
         /// requests come in packets of this first number
-        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
         /// take no new requests from routers while a reload is under way

@@ -1,7 +1,7 @@
 //! Fork and what a child does first: the double fork of a worker, the parent's death, the name in `ps`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
@@ -125,6 +125,30 @@ pub fn go_before_parent() {
     let now: i32 = std::fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     // proc_pid_oom_score_adj(5): 1000 is the most.
     let _ = std::fs::write(PATH, now.saturating_add(100).min(1000).to_string());
+}
+
+/// Closes every descriptor but these, standard input, output and error. For a child that goes on with next to nothing of
+/// what its parent has: it must touch no other descriptor from here on, and leave by [`exit_now`].
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|number| u32::try_from(*number).ok()).collect();
+    kept.extend([0, 1, 2]);
+    kept.sort_unstable();
+    let mut next = 0;
+    for number in kept.into_iter().chain([u32::MAX]) {
+        if next < number {
+            close_range(next, if number == u32::MAX { u32::MAX } else { number - 1 })?;
+        }
+        next = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the call closes descriptors, which the caller of `close_all_but` has given up.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Begins a session of its own: no terminal, nobody else's group.

@@ -20,6 +20,7 @@ mod headers;
 pub mod input;
 mod log;
 mod now;
+mod offload;
 mod orders;
 mod queue;
 mod receive;
@@ -28,7 +29,6 @@ mod ring;
 mod spool;
 mod standby;
 mod static_files;
-mod trust;
 mod turn;
 mod watch;
 

@@ -2,6 +2,7 @@
 //! [`client::Client`] to talk to it, [`process::Process`] to look at what runs. It never waits without a deadline.
 
 pub mod apps;
+pub mod backend;
 pub mod client;
 pub mod ear;
 mod load;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
-pub use load::under_load;
+pub use load::{Ends, under_load};
 pub use process::Process;
 pub use server::{Ended, Server, drain};
 pub use site::Site;

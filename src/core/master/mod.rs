@@ -18,4 +18,5 @@ mod subscriptions;
 mod survey;
 mod touch;
 
+pub(crate) use plan::Backoff;
 pub(crate) use run::{First, Master};

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use ruwsgi_options::{Config, Request, Source, load};
 
-use crate::listeners::{Bound, Listeners, with_given};
+use crate::listeners::{Bound, Listeners, Opened, with_given};
 use crate::start::change_folder;
 use crate::unknown::Unknown;
 use crate::{Place, why};
@@ -13,7 +13,7 @@ use crate::{Place, why};
 /// What a reload has read.
 pub(super) struct Read {
     pub config: Config,
-    pub listeners: Vec<Rc<Bound>>,
+    pub listeners: Opened,
     pub unknown: Unknown,
 }
 
@@ -54,7 +54,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
     Ok(Read { config, listeners: listeners?, unknown })
 }
 
-fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Vec<Rc<Bound>>, String> {
+fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Opened, String> {
     if now.process.chdir.is_some() && new.process.chdir.is_none() {
         let failed = |error| format!("{} can't be entered: {}", source.cwd.display(), why(&error));
         std::env::set_current_dir(&source.cwd).map_err(failed)?;

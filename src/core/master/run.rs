@@ -29,7 +29,8 @@ use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
-use crate::listeners::Bound;
+use crate::gateway::Gateways;
+use crate::listeners::{Bound, Opened};
 use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
@@ -43,13 +44,14 @@ const KNOCK: Token = Token(1);
 pub(crate) struct First {
     pub source: Source,
     pub config: Config,
-    pub listeners: Vec<Rc<Bound>>,
+    pub listeners: Opened,
     pub module: Module,
     pub pidfiles: Vec<Pidfile>,
     pub signals: Signals,
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
+    pub gateways: Gateways,
 }
 
 /// The master.
@@ -60,7 +62,7 @@ pub(crate) struct Master {
     pub(super) source: Source,
     pub(super) ground: Ground,
     /// What the first generation begins with; later ones begin with what a reload reads.
-    first: (Rc<Config>, Vec<Rc<Bound>>),
+    first: (Rc<Config>, Opened),
     pub(super) generations: BTreeMap<u32, Hosted>,
     pub(super) workers: BTreeMap<u64, Line>,
     pub(super) pidfiles: Vec<Pidfile>,
@@ -81,6 +83,7 @@ pub(crate) struct Master {
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
+    pub(super) gateways: Gateways,
     over: Option<(u8, Option<String>)>,
 }
 
@@ -109,7 +112,7 @@ impl Master {
         touches.renew(&first.config);
         let mut desk = Desk::default();
         desk.renew(&poll, &first.config)?;
-        let subscriptions = Subscriptions::new(&first.config, &first.listeners)?;
+        let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
         Ok(Self {
@@ -134,6 +137,7 @@ impl Master {
             knocked: false,
             welcomed: false,
             unknown: first.unknown,
+            gateways: first.gateways,
             over: None,
         })
     }
@@ -181,11 +185,13 @@ impl Master {
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
+                Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
         }
         self.make_rounds();
+        self.attend_gateways();
         if std::mem::take(&mut self.knocked) {
             self.feed(Input::Knock);
         }
@@ -210,6 +216,12 @@ impl Master {
                 Err(error) => tracing::error!("epoll: {error}"),
             }
         }
+    }
+
+    /// Hears router processes, and tells the plan whether there are any.
+    fn attend_gateways(&mut self) {
+        self.gateways.look(&self.poll);
+        self.feed(Input::Routers { alive: self.gateways.is_alive() });
     }
 
     /// Last, so that who asks is told what came of everything else.
@@ -324,6 +336,14 @@ impl Master {
                 self.expire(worker);
                 None
             }
+            Order::RetireRouters { mercy_ms } => {
+                self.gateways.retire(&self.poll, mercy_ms);
+                None
+            }
+            Order::KillRouters => {
+                self.gateways.kill(&self.poll);
+                None
+            }
             Order::Raise { signal } => Some(Input::Signal { signal, in_flight: self.in_flight() }),
             Order::Kill { pid } => signal_child(pid, signal::kill),
             Order::Terminate { pid } => signal_child(pid, signal::terminate),
@@ -357,14 +377,18 @@ impl Master {
     }
 
     fn begin(&mut self, generation: u32, how: How) -> Input {
-        let begun = self.ground_for(how).and_then(|(config, listeners)| {
+        let reloaded = match how {
+            How::Start => false,
+            How::Reload => true,
+            How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
+        };
+        let ground = match self.ground_for(how) {
+            Ok(ground) if ground.0.is_routers_only() => return self.begin_bare(generation, reloaded, ground),
+            other => other,
+        };
+        let begun = ground.and_then(|(config, listeners)| {
             let settings = Box::new(settings(&config));
-            let reloaded = match how {
-                How::Start => false,
-                How::Reload => true,
-                How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
-            };
-            let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners));
+            let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners.workers));
             let handover = same.map(|hosted| hosted.handover.clone());
             let (zygote, hosted) = self.ground.start((generation, reloaded), config, (listeners, handover))?;
             Ok((zygote, hosted, settings))
@@ -387,25 +411,42 @@ impl Master {
         }
     }
 
+    fn begin_bare(&mut self, generation: u32, reloaded: bool, (config, listeners): (Rc<Config>, Opened)) -> Input {
+        self.unknown.tell("");
+        let settings = Box::new(settings(&config));
+        match self.ground.bare(reloaded, config, listeners) {
+            Err(reason) => Input::NotBegun { generation, reason },
+            Ok(hosted) => {
+                self.generations.insert(generation, hosted);
+                Input::Bare { generation, settings }
+            }
+        }
+    }
+
     /// The configuration and the listeners of a new generation.
-    fn ground_for(&mut self, how: How) -> Result<(Rc<Config>, Vec<Rc<Bound>>), String> {
+    fn ground_for(&mut self, how: How) -> Result<(Rc<Config>, Opened), String> {
         match how {
             How::Start => Ok(self.first.clone()),
             How::Again { like } => match self.generations.get(&like) {
-                Some(like) => Ok((like.config.clone(), like.listeners.clone())),
+                Some(like) => {
+                    let listeners = Opened { workers: like.listeners.clone(), routers: like.doors.clone() };
+                    Ok((like.config.clone(), listeners))
+                }
                 None => Err("its generation is gone".to_owned()),
             },
             How::Reload => {
-                let mut bound = self.first.1.clone();
-                bound.extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().cloned()));
+                let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
+                let hosted = self.generations.values();
+                bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
+                self.gateways.check(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
-                self.subscriptions.prepare(&config, &listeners)?;
+                self.subscriptions.prepare(&config, &listeners.workers)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
@@ -473,7 +514,10 @@ impl Master {
         }
         match event {
             // The start went well.
-            Event::Ready { .. } => self.welcome(),
+            Event::Ready { .. } => {
+                self.welcome();
+                self.set_up_gateways();
+            }
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
@@ -487,8 +531,18 @@ impl Master {
                 // `cheap`: no worker was ready before.
                 self.welcome();
                 self.settle_in(*generation);
+                self.set_up_gateways();
             }
             _ => {}
+        }
+    }
+
+    /// Router processes are those of the generation that serves.
+    fn set_up_gateways(&mut self) {
+        let Some(hosted) = self.plan.generation().and_then(|id| self.generations.get(&id)) else { return };
+        let sockets = (&hosted.doors[..], &hosted.listeners[..]);
+        if let Err(reason) = self.gateways.set_up(&self.poll, &hosted.config, sockets) {
+            tracing::error!("{reason}");
         }
     }
 
@@ -513,11 +567,11 @@ impl Master {
     /// A generation is complete: what was only held for the case that the start fails is let go.
     fn settle_in(&mut self, generation: u32) {
         let Some(hosted) = self.generations.get(&generation) else { return };
-        for bound in &hosted.listeners {
+        for bound in hosted.listeners.iter().chain(&hosted.doors) {
             bound.set_vacuum(hosted.config.sockets.vacuum);
         }
         // Listeners that this generation does not have are closed with the last one that had them.
-        self.first = (hosted.config.clone(), Vec::new());
+        self.first = (hosted.config.clone(), Opened::default());
     }
 }
 
