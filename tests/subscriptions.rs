@@ -410,3 +410,14 @@ fn routers_are_told_over_ipv6_and_abstract_names_too() {
     v6.wait("the farewell", |said| said.leaves);
     named.wait("the farewell", |said| said.leaves);
 }
+
+#[test]
+fn a_router_announces_itself_to_another_one() {
+    let (ear, front) = (Ear::udp(), apps::loopback(7000));
+    let lines = format!("fastrouter = {front}\nfastrouter-to = 127.0.0.1:1\nsubscribe-to = {front}={}:k", ear.name());
+    let server = Site::empty().ini(&lines).launch();
+    assert_eq!(ear.next().address, front.to_string());
+    server.signal(Signal::SIGTERM);
+    ear.wait("the farewell", |said| said.leaves);
+    assert_eq!(server.wait().code, 0);
+}
