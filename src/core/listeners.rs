@@ -293,6 +293,11 @@ impl Bound {
         (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
     }
 
+    /// Where it is bound.
+    pub(crate) fn at(&self) -> io::Result<At> {
+        listen::place(self.fd.as_fd())
+    }
+
     /// As it is announced to routers: as it was written, if that says where it is.
     pub(crate) fn announced(&self) -> Socket {
         let (protocol, at) = self.name();
@@ -304,11 +309,6 @@ impl Bound {
             Address::Inet { .. } | Address::Given(_) => at.to_owned(),
         };
         Socket { protocol, address }
-    }
-
-    /// Where it is bound.
-    pub(crate) fn at(&self) -> io::Result<At> {
-        listen::place(self.fd.as_fd())
     }
 
     /// How many connections wait, and how many may. The kernel tells it of TCP only.

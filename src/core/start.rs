@@ -64,7 +64,7 @@ impl From<String> for Failure {
 fn start(
     source: Source,
     loaded: Loaded,
-    (mut outlet, gateways): (Outlet, Gateways),
+    (mut outlet, mut gateways): (Outlet, Gateways),
     audience: &Audience,
 ) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
@@ -103,7 +103,7 @@ fn start(
         listeners.bind_unix()?;
     }
     let listeners = listeners.open();
-    gateways.check(&config, &listeners.workers)?;
+    gateways.prepare(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
     if !config.is_routers_only() {

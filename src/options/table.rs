@@ -15,14 +15,12 @@ use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
-use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
+use crate::kind_router::{Door, MostBytes, PacketKind, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
 };
-use crate::kind_subscription::{
-    Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
-};
+use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -425,6 +423,12 @@ options! {
         ["http-use-base"] => base: Text as "PREFIX";
         /// send requests to the Nth socket of this instance
         ["http-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["http-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["http-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["http-subscription-fallback-key"] => fallback_key: Text as "KEY";
         /// how long a backend that failed is left alone [30]
         ["http-gracetime"] => grace: Seconds = 30;
         /// take NUM events at a time [64]
@@ -448,9 +452,9 @@ options! {
         /// 1: SERVER_NAME is what Host says
         ["http-server-name-as-http-host"] => server_name_as_host: Few;
         /// the kind of packet that backends get [0]
-        ["http-modifier1"] => modifier1: Modifier;
+        ["http-modifier1"] => modifier1: PacketKind;
         /// its second number [0]
-        ["http-modifier2"] => modifier2: Modifier;
+        ["http-modifier2"] => modifier2: PacketKind;
         /// 100 Continue is sent anyway; NUM: no body above so many bytes
         ["http-manage-expect"] => manage_expect: MostBytes;
         /// receive whole bodies before a backend is asked, above so many bytes in a file
@@ -477,6 +481,12 @@ options! {
         ["fastrouter-use-base"] => base: Text as "PREFIX";
         /// send requests to the Nth socket of this instance
         ["fastrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["fastrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["fastrouter-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["fastrouter-subscription-fallback-key"] => fallback_key: Text as "KEY";
         /// how long a backend that failed is left alone [30]
         ["fastrouter-gracetime"] => grace: Seconds = 30;
         /// take NUM events at a time [64]
@@ -519,6 +529,10 @@ options! {
         ["rawrouter-use-base"] => base: Text as "PREFIX";
         /// send requests to the Nth socket of this instance
         ["rawrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["rawrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["rawrouter-cheap"] => cheap: Flag;
         /// how long a backend that failed is left alone [30]
         ["rawrouter-gracetime"] => grace: Seconds = 30;
         /// take NUM events at a time [64]
@@ -816,7 +830,7 @@ options! {
         /// it is the number of requests that can run at a time
         ["auto-weight"] => auto_weight: FlagWithValue;
         /// requests come in packets of this first number
-        ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
+        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
         /// take no new requests from routers while a reload is under way

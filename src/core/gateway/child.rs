@@ -14,6 +14,7 @@ use ruwsgi_wire::Vars;
 use slab::Slab;
 
 use super::date::Now;
+use super::ears::Heard;
 use super::gate::{Door, Gate};
 use super::mapper::Route;
 use super::message::FromRouter;
@@ -21,6 +22,7 @@ use super::settings::{Router, Settings};
 use super::target::Target;
 use super::world::{Moderation, World};
 use crate::listeners::Bound;
+use crate::subscription::Rules;
 use crate::why;
 
 /// What a process is to be.
@@ -34,6 +36,7 @@ pub(super) struct Birth {
     /// Where this instance listens for its workers.
     pub(super) own: Vec<Target>,
     pub(super) stats: Option<Rc<Bound>>,
+    pub(super) ears: Vec<Rc<Heard>>,
     pub(super) log: Log,
     pub(super) master: i32,
 }
@@ -65,6 +68,7 @@ pub(super) fn live(birth: Birth, channel: Channel) -> u8 {
 fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     let mut keep: Vec<RawFd> = vec![birth.log.number(), channel.as_raw_fd(), words];
     keep.extend(birth.doors.iter().chain(&birth.stats).map(|bound| bound.as_fd().as_raw_fd()));
+    keep.extend(birth.ears.iter().map(|ear| ear.as_raw_fd()));
     process::close_all_but(&keep).map_err(|error| format!("descriptors: {}", why(&error)))?;
     let signals = Signals::take_over().map_err(|error| format!("signals: {}", why(&error)))?;
     process::go_before_parent();
@@ -76,7 +80,10 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     bound?;
     let failed = |error: std::io::Error| format!("epoll: {}", why(&error));
     let poll = Poll::new().map_err(failed)?;
-    let route = Route::new(&birth.settings.mapping, &birth.own)
+    let grace = u32::try_from(birth.settings.mapping.grace_ms / 1_000).unwrap_or(u32::MAX);
+    // Each process shares out its requests in an order of its own.
+    let rules = Rules::of(&birth.config, grace, u64::from(process::id().unsigned_abs()));
+    let route = Route::new(&birth.settings.mapping, &birth.own, rules)
         .map_err(|(option, why)| format!("{}-{option}: {why}", birth.router.name))?;
     let world = World {
         name: birth.router.name,
@@ -100,7 +107,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         Ok(Door::new(bound, at))
     });
     let doors = doors.collect::<Result<Vec<_>, String>>()?;
-    Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.log)).map_err(failed)
+    Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)
 }
 
 /// `-uid`, `-gid`: another user than that of the instance, which only root can become.

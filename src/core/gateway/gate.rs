@@ -14,21 +14,29 @@ use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::listen::{self, At};
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::stream::{self, Peer};
+use ruwsgi_wire::subscription::MOST_BYTES;
 use slab::Slab;
 
+use super::ears::Heard;
 use super::end::End;
 use super::front::Visitor;
 use super::link::Owner;
+use super::mapper::Subscribed;
 use super::message::{FromRouter, ToRouter};
 use super::session::{Session, Stage};
 use super::stats::Teller;
 use super::world::World;
 use crate::listeners::Bound;
+use crate::subscription::Ack;
 
 const MASTER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const STATS: Token = Token(2);
 const DOORS: usize = 16;
+/// Where announcements are heard, behind the doors.
+const EARS: usize = 3_000;
+/// So many announcements are taken before others are heard.
+const HEAR: usize = 64;
 /// Sessions and links from here on, in turns.
 const FIRST: usize = 4096;
 
@@ -70,6 +78,11 @@ pub(super) struct Gate {
     channel: Channel,
     signals: Signals,
     teller: Option<Teller>,
+    ears: Vec<Rc<Heard>>,
+    /// There may be more to hear.
+    murmur: bool,
+    /// The doors are shut until somebody announces itself.
+    cheap: bool,
     log: Log,
     round_ms: u64,
     again_ms: u64,
@@ -89,7 +102,7 @@ impl Gate {
         world: World,
         doors: Vec<Door>,
         (channel, signals): (Channel, Signals),
-        (stats, log): (Option<Rc<Bound>>, Log),
+        (stats, ears, log): (Option<Rc<Bound>>, Vec<Rc<Heard>>, Log),
     ) -> io::Result<Self> {
         let registry = poll.registry();
         registry.register(&mut SourceFd(&channel.as_raw_fd()), MASTER, Interest::READABLE)?;
@@ -97,6 +110,9 @@ impl Gate {
         for (number, door) in doors.iter().enumerate() {
             let fd = door.bound.as_fd().as_raw_fd();
             registry.register(&mut SourceFd(&fd), Token(DOORS + number), Interest::READABLE)?;
+        }
+        for (number, ear) in ears.iter().enumerate() {
+            registry.register(&mut SourceFd(&ear.as_raw_fd()), Token(EARS + number), Interest::READABLE)?;
         }
         let teller = stats.map(|door| Teller::new(door, registry, STATS)).transpose()?;
         Ok(Self {
@@ -108,6 +124,9 @@ impl Gate {
             channel,
             signals,
             teller,
+            ears,
+            murmur: true,
+            cheap: false,
             log,
             round_ms: 0,
             again_ms: 0,
@@ -134,6 +153,8 @@ impl Gate {
                     return;
                 }
             }
+            self.listen();
+            self.rest_if_cheap();
             self.let_in();
             self.try_again();
             self.make_round();
@@ -149,12 +170,13 @@ impl Gate {
     fn wait(&self) -> Option<Duration> {
         let now = self.world.now.ms;
         let shut = self.shut_until_ms > now;
-        if self.doors.iter().any(|door| door.more) && !shut {
+        if self.murmur || self.doors.iter().any(|door| door.more) && !shut && !self.cheap {
             return Some(Duration::ZERO);
         }
         let busy = !self.sessions.is_empty() || !self.world.owners.is_empty() || self.end_ms.is_some();
+        let known = self.world.route.subscribed.as_ref().is_some_and(|nodes| !nodes.is_empty());
         let told = self.teller.as_ref().is_some_and(Teller::is_busy);
-        let round = (busy || told).then_some(self.round_ms);
+        let round = (busy || told || known).then_some(self.round_ms);
         let again = (!self.world.again.is_empty()).then_some(self.again_ms);
         let open = shut.then_some(self.shut_until_ms);
         let wake = [round, again, open].into_iter().flatten().min()?;
@@ -168,6 +190,7 @@ impl Gate {
             MASTER => return self.hear_master(),
             SIGNALS => return self.hear_signals(),
             STATS => self.tell_stats(),
+            Token(number) if (EARS..FIRST).contains(&number) => self.murmur = true,
             Token(number) if number < FIRST => {
                 if let Some(door) = self.doors.get_mut(number - DOORS) {
                     door.more = true;
@@ -209,7 +232,7 @@ impl Gate {
     }
 
     fn let_in(&mut self) {
-        if self.shut_until_ms > self.world.now.ms {
+        if self.shut_until_ms > self.world.now.ms || self.cheap {
             return;
         }
         for number in 0..self.doors.len() {
@@ -255,6 +278,50 @@ impl Gate {
         }
     }
 
+    /// Takes announcements, if there are any.
+    fn listen(&mut self) {
+        if !std::mem::take(&mut self.murmur) || self.end_ms.is_some() {
+            return;
+        }
+        let mut room = [0; MOST_BYTES + 1];
+        for heard in &self.ears {
+            let ear = heard.ear.borrow();
+            for turn in 0..HEAR {
+                let (datagram, sender) = match ear.receive(&mut room) {
+                    Ok(Some(came)) => came,
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.world.warn(format_args!("{ear}: {error}"));
+                        break;
+                    }
+                };
+                self.murmur |= turn + 1 == HEAR;
+                let Some(believed) = self.world.take_announcement(datagram, sender) else { continue };
+                believed.ack.iter().for_each(Ack::send);
+                if self.world.settings.processes > 1 {
+                    // Who misses this one hears the next.
+                    let _ = self.channel.send(&FromRouter::Heard(sender, datagram.to_vec()).encode(), &[]);
+                }
+            }
+        }
+    }
+
+    /// `-cheap`: the doors are shut while nobody is there to be asked.
+    fn rest_if_cheap(&mut self) {
+        let empty = self.world.route.subscribed.as_ref().is_some_and(Subscribed::is_empty);
+        let cheap = self.world.settings.cheap && empty;
+        if cheap == std::mem::replace(&mut self.cheap, cheap) {
+            return;
+        }
+        let name = self.world.name;
+        if cheap {
+            tracing::info!("{name}: nobody is let in until somebody announces itself (cheap)");
+        } else {
+            tracing::info!("{name}: leaving cheap mode");
+        }
+        self.doors.iter_mut().for_each(|door| door.more = true);
+    }
+
     /// Sessions whose backend had no room.
     fn try_again(&mut self) {
         if self.world.again.is_empty() || self.world.now.ms < self.again_ms {
@@ -276,6 +343,7 @@ impl Gate {
         }
         self.round_ms = now + ROUND_MS;
         self.world.expire_idle(false);
+        self.world.forget_silent();
         self.tell_stats();
         let late = |(key, slot): (usize, &Option<Box<Session>>)| {
             slot.as_ref().is_some_and(|session| session.deadline_ms <= now).then_some(key)
@@ -296,6 +364,9 @@ impl Gate {
                     Some(ToRouter::Drain { mercy_ms, last }) => self.drain(u64::from(mercy_ms), last),
                     Some(ToRouter::Log) => {
                         message.fds.pop().into_iter().for_each(|log| self.log.go_on_in(log.as_fd()));
+                    }
+                    Some(ToRouter::Heard(sender, datagram)) => {
+                        self.world.take_announcement(&datagram, sender);
                     }
                     None => tracing::error!("{}: the master sent what is no message: ignored", self.world.name),
                 },
@@ -338,8 +409,8 @@ impl Gate {
 
     fn tell_stats(&mut self) {
         let Some(teller) = &mut self.teller else { return };
-        let (world, sessions) = (&self.world, self.sessions.len());
+        let (world, sessions, cheap) = (&self.world, self.sessions.len(), self.cheap);
         let names: Vec<String> = self.doors.iter().map(|door| door.bound.name().1.to_owned()).collect();
-        teller.look(self.poll.registry(), STATS, world.now.ms, || world.statistics(sessions, &names));
+        teller.look(self.poll.registry(), STATS, world.now.ms, || world.statistics(sessions, cheap, &names));
     }
 }

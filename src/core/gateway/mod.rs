@@ -12,6 +12,7 @@
 pub mod balance;
 mod child;
 mod date;
+mod ears;
 mod end;
 mod front;
 mod gate;

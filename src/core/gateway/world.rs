@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 
 use mio::Registry;
+use ruwsgi_sys::clock;
 use ruwsgi_wire::Vars;
 use slab::Slab;
 
@@ -13,6 +14,7 @@ use super::link::Owner;
 use super::mapper::{Node, Route};
 use super::pool::Pool;
 use super::settings::Settings;
+use crate::subscription::{Heard, Moment, Sender};
 use crate::why;
 
 /// What sessions share.
@@ -80,10 +82,37 @@ impl World {
         }
     }
 
+    /// Somebody says that it is there, or that it leaves; gives what is believed.
+    pub(super) fn take_announcement(&mut self, datagram: &[u8], sender: Sender) -> Option<Heard> {
+        let nodes = self.route.subscribed.as_mut()?;
+        let now = Moment { ms: self.now.ms, unix: clock::unix_seconds().max(0).unsigned_abs() };
+        match nodes.hear(datagram, sender, now) {
+            Ok(heard) => {
+                if heard.is_news() {
+                    tracing::info!("{}: {heard}", self.name);
+                }
+                Some(heard)
+            }
+            Err(refused) => {
+                if let Some(line) = nodes.complaint(&refused, now.ms) {
+                    tracing::warn!("{}: {line}", self.name);
+                }
+                None
+            }
+        }
+    }
+
+    /// Forgets who has announced nothing for too long.
+    pub(super) fn forget_silent(&mut self) {
+        let Some(nodes) = &mut self.route.subscribed else { return };
+        for line in nodes.tick(self.now.ms) {
+            tracing::warn!("{}: {line}", self.name);
+        }
+    }
+
     /// A backend could not be reached.
     pub(super) fn failed(&mut self, node: &Node, key: &[u8], error: &std::io::Error) {
-        self.route.failed(&node.id, self.now.ms);
-        if !self.settings.quiet {
+        if self.route.failed(&node.id, self.now.ms) && !self.settings.quiet {
             let shown = &node.target.shown;
             self.warn(format_args!("{} => marking {shown} as failed: {}", key.escape_ascii(), why(error)));
         }

@@ -440,7 +440,7 @@ impl Master {
                 bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
-                self.gateways.check(&config, &listeners.workers)?;
+                self.gateways.prepare(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
@@ -541,9 +541,7 @@ impl Master {
     fn set_up_gateways(&mut self) {
         let Some(hosted) = self.plan.generation().and_then(|id| self.generations.get(&id)) else { return };
         let sockets = (&hosted.doors[..], &hosted.listeners[..]);
-        if let Err(reason) = self.gateways.set_up(&self.poll, &hosted.config, sockets) {
-            tracing::error!("{reason}");
-        }
+        self.gateways.set_up(&self.poll, &hosted.config, sockets);
     }
 
     /// The start went well: whoever waits for it is told, and the pidfiles are ours.
