@@ -59,6 +59,24 @@ const LIFE: &[Difference] = &[
         "returns when the first worker is ready, or with the code and the reason of a failure; the umask stays",
         "umask = 000",
     ),
+    differs(
+        "hooks: `hook-as-root`, `hook-as-user` and the like",
+        "`as-user` only if root was dropped; both several times if it was not; again at each reload",
+        "once, at the start; `as-user` always",
+        "",
+    ),
+    differs(
+        "a hook that fails in a worker: `hook-post-fork`, `hook-accepting`",
+        "the instance ends",
+        "the worker ends; a start or a reload fails, later it is replaced",
+        "",
+    ),
+    differs(
+        "`master-as-root`",
+        "the application is loaded as root, workers become the user",
+        "the zygote becomes the user before it loads the application",
+        "drop-after-apps = true",
+    ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
     differs(
         "`harakiri`",

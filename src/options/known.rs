@@ -158,11 +158,8 @@ mod tests {
             "emperor",
             "worker-mount",
             "route",
-            "chroot",
-            "cap",
             "unshare",
             "chunked-input-limit",
-            "limit-as",
             "attach-daemon",
             "ssl-option",
             "emperor-tyrant",
@@ -176,7 +173,7 @@ mod tests {
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "cpu-affinity", "log-encoder"] {
+        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "never-swap", "log-encoder"] {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
         for name in ["reaper", "wsgi-strict", "log-master"] {

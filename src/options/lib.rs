@@ -47,9 +47,11 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_hook;
 mod kind_language;
 mod kind_log;
 mod kind_path;
+mod kind_privilege;
 mod kind_process;
 mod kind_router;
 mod kind_socket;
@@ -97,6 +99,8 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_hook::{Action, Awaited, Hook, Meaning};
+pub use kind_privilege::{Bounds, CAPABILITIES};
 pub use kind_static::{Encoding, ServedBy};
 pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
@@ -117,6 +121,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, FastRouter, HttpRouter, Listener, Logging, Mapped, Mount, Process,
-    Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
+    Cheaper, Collected, Config, Control, Expiry, FastRouter, Hooks, HttpRouter, Listener, Logging, Mapped, Mount,
+    Process, Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

@@ -11,16 +11,20 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_path::{MorePaths, OnePath};
+use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
-use crate::kind_router::{Door, MostBytes, PacketKind, Pairs, ProxyVersion, SocketNumber};
+use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
 };
-use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
+use crate::kind_subscription::{
+    Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
+};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -134,6 +138,13 @@ pub const OURS: &[&str] = &[
     "reload-surge",
     "reload-in-place",
     "warm-up",
+    "no-new-privs",
+    "rlimit-core",
+    "rlimit-cpu",
+    "rlimit-data",
+    "rlimit-fsize",
+    "rlimit-memlock",
+    "rlimit-stack",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
     "http-router",
@@ -452,9 +463,9 @@ options! {
         /// 1: SERVER_NAME is what Host says
         ["http-server-name-as-http-host"] => server_name_as_host: Few;
         /// the kind of packet that backends get [0]
-        ["http-modifier1"] => modifier1: PacketKind;
+        ["http-modifier1"] => modifier1: Modifier;
         /// its second number [0]
-        ["http-modifier2"] => modifier2: PacketKind;
+        ["http-modifier2"] => modifier2: Modifier;
         /// 100 Continue is sent anyway; NUM: no body above so many bytes
         ["http-manage-expect"] => manage_expect: MostBytes;
         /// receive whole bodies before a backend is asked, above so many bytes in a file
@@ -559,6 +570,44 @@ options! {
         ["uid"] => uid: Text as "USER";
         /// run as this group, by name or number
         ["gid"] => gid: Text as "GROUP";
+        /// the process is in this group too; of several, in these and no others
+        ["add-gid"] => add_gid: Texts as "GROUP";
+        /// not in the other groups of the user
+        ["no-initgroups"] => no_initgroups: Flag;
+        /// become this user before anything else
+        ["immediate-uid"] => immediate_uid: Text as "USER";
+        /// become this group before anything else
+        ["immediate-gid"] => immediate_gid: Text as "GROUP";
+        /// the master stays root; the zygote becomes the user before it loads the application
+        ["master-as-root"] => master_as_root: Flag;
+        /// sockets are bound as root
+        ["drop-after-init"] => drop_after_init: Flag;
+        /// the application is loaded as root
+        ["drop-after-apps"] => drop_after_apps: Flag;
+        /// of the powers of root, keep these: net_bind_service,chown
+        ["cap"] => cap: Capabilities;
+        /// sudo and other setuid programs give nobody anything
+        ["no-new-privs"] => no_new_privs: Flag;
+        /// this folder is all that there is
+        ["chroot"] => chroot: OnePath as "DIR";
+        /// a worker has at most so many MiB of addresses
+        ["limit-as"] => limit_as: Requests as "MIB";
+        /// the user has at most so many processes
+        ["limit-nproc"] => limit_nproc: Requests as "NUM";
+        /// the size of a file that a crash leaves
+        ["rlimit-core"] => rlimit_core: Limit;
+        /// seconds of the processor for a worker
+        ["rlimit-cpu"] => rlimit_cpu: Limit;
+        /// bytes of the data segment of a worker
+        ["rlimit-data"] => rlimit_data: Limit;
+        /// bytes of a file that a worker writes
+        ["rlimit-fsize"] => rlimit_fsize: Limit;
+        /// bytes of memory that a worker may lock
+        ["rlimit-memlock"] => rlimit_memlock: Limit;
+        /// bytes of the stack of a worker
+        ["rlimit-stack"] => rlimit_stack: Limit;
+        /// each worker runs on NUM processors of its own, as far as there are enough
+        ["cpu-affinity"] => cpu_affinity: Few as "NUM";
         /// the mask of permissions for new files, such as 022
         ["umask"] => umask: Umask;
         /// how many files a process may have open; otherwise as it was started
@@ -601,6 +650,84 @@ options! {
         ["procname-prefix", "procname-prefix-spaced"] => procname_prefix: Prefix;
         /// show this behind it
         ["procname-append"] => procname_append: Text as "TEXT";
+    }
+
+    /// What processes do on their way, besides their work.
+    pub struct Hooks: "Hooks" as hooks {
+        /// do this as soon as the configuration was read
+        ["hook-asap"] => hook_asap: Actions;
+        /// mount this as soon as the configuration was read
+        ["mount-asap"] => mount_asap: MountHooks;
+        /// unmount this as soon as the configuration was read
+        ["umount-asap"] => umount_asap: UmountHooks;
+        /// run this command as soon as the configuration was read
+        ["exec-asap"] => exec_asap: Commands;
+        /// do this before the privileges are dropped and chroot
+        ["hook-pre-jail"] => hook_pre_jail: Actions;
+        /// mount this before the privileges are dropped and chroot
+        ["mount-pre-jail"] => mount_pre_jail: MountHooks;
+        /// unmount this before the privileges are dropped and chroot
+        ["umount-pre-jail"] => umount_pre_jail: UmountHooks;
+        /// run this command before the privileges are dropped and chroot
+        ["exec-pre-jail"] => exec_pre_jail: Commands;
+        /// do this after that
+        ["hook-in-jail"] => hook_in_jail: Actions;
+        /// mount this after that
+        ["mount-in-jail"] => mount_in_jail: MountHooks;
+        /// unmount this after that
+        ["umount-in-jail"] => umount_in_jail: UmountHooks;
+        /// run this command after that
+        ["exec-in-jail"] => exec_in_jail: Commands;
+        /// do this as root, right before the privileges are dropped
+        ["hook-as-root"] => hook_as_root: Actions;
+        /// mount this as root, right before the privileges are dropped
+        ["mount-as-root"] => mount_as_root: MountHooks;
+        /// unmount this as root, right before the privileges are dropped
+        ["umount-as-root"] => umount_as_root: UmountHooks;
+        /// run this command as root, right before the privileges are dropped
+        ["exec-as-root"] => exec_as_root: Commands;
+        /// do this right after the privileges were dropped
+        ["hook-as-user"] => hook_as_user: Actions;
+        /// run this command right after the privileges were dropped
+        ["exec-as-user"] => exec_as_user: Commands;
+        /// do this when the instance ends
+        ["hook-as-user-atexit"] => hook_as_user_atexit: Actions;
+        /// run this command when the instance ends
+        ["exec-as-user-atexit"] => exec_as_user_atexit: Commands;
+        /// do this before the application is loaded
+        ["hook-pre-app"] => hook_pre_app: Actions;
+        /// run this command before the application is loaded
+        ["exec-pre-app"] => exec_pre_app: Commands;
+        /// do this after the application was loaded
+        ["hook-post-app"] => hook_post_app: Actions;
+        /// run this command after the application was loaded
+        ["exec-post-app"] => exec_post_app: Commands;
+        /// do this in each worker, as soon as it is there
+        ["hook-post-fork"] => hook_post_fork: Actions;
+        /// do this in each worker, before it accepts
+        ["hook-accepting"] => hook_accepting: Actions;
+        /// do this in the first worker, before it accepts
+        ["hook-accepting1"] => hook_accepting1: Actions;
+        /// do this in each worker, before it accepts, unless it replaces one
+        ["hook-accepting-once"] => hook_accepting_once: Actions;
+        /// do this in the first worker, before it accepts, unless it replaces one
+        ["hook-accepting1-once"] => hook_accepting1_once: Actions;
+        /// do this when the master begins its work
+        ["hook-master-start"] => hook_master_start: Actions;
+        /// do this whenever a file is touched
+        ["hook-touch"] => hook_touch: TouchHooks;
+        /// wait until this is there
+        ["wait-for-fs"] => wait_for_fs: Awaits;
+        /// wait until this is a file
+        ["wait-for-file"] => wait_for_file: Awaits;
+        /// wait until this is a folder
+        ["wait-for-dir"] => wait_for_dir: Awaits;
+        /// for at most so many seconds [60]
+        ["wait-for-fs-timeout"] => wait_for_fs_timeout: OneOrMore as "SECONDS" = 60;
+        /// wait until somebody accepts connections here
+        ["wait-for-socket"] => wait_for_socket: Awaits as "ADDRESS";
+        /// for at most so many seconds [60]
+        ["wait-for-socket-timeout"] => wait_for_socket_timeout: OneOrMore as "SECONDS" = 60;
     }
 
     /// The application and its interpreter.
@@ -830,7 +957,7 @@ options! {
         /// it is the number of requests that can run at a time
         ["auto-weight"] => auto_weight: FlagWithValue;
         /// requests come in packets of this first number
-        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
         /// take no new requests from routers while a reload is under way

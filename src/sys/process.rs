@@ -127,6 +127,11 @@ pub fn go_before_parent() {
     let _ = std::fs::write(PATH, now.saturating_add(100).min(1000).to_string());
 }
 
+/// Names the machine.
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    Ok(nix::unistd::sethostname(name)?)
+}
+
 /// Closes every descriptor but these, standard input, output and error. For a child that goes on with next to nothing of
 /// what its parent has: it must touch no other descriptor from here on, and leave by [`exit_now`].
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
@@ -166,6 +171,19 @@ pub fn memory() -> (u64, u64) {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as u64;
     let mut next = || pages.next().unwrap_or(0_u64) * page;
     (next(), next())
+}
+
+/// The processors on which this process may run.
+pub fn processors() -> io::Result<Vec<usize>> {
+    let set = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..nix::sched::CpuSet::count()).filter(|number| set.is_set(*number).unwrap_or(false)).collect())
+}
+
+/// This process runs on these processors from here on.
+pub fn run_on(processors: &[usize]) -> io::Result<()> {
+    let mut set = nix::sched::CpuSet::new();
+    processors.iter().try_for_each(|number| set.set(*number))?;
+    Ok(nix::sched::sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// Makes an open folder the current one.

@@ -68,7 +68,7 @@ pub(super) fn live(birth: Birth, channel: Channel) -> u8 {
 fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     let mut keep: Vec<RawFd> = vec![birth.log.number(), channel.as_raw_fd(), words];
     keep.extend(birth.doors.iter().chain(&birth.stats).map(|bound| bound.as_fd().as_raw_fd()));
-    keep.extend(birth.ears.iter().map(|ear| ear.as_raw_fd()));
+    keep.extend(birth.ears.iter().map(AsRawFd::as_raw_fd));
     process::close_all_but(&keep).map_err(|error| format!("descriptors: {}", why(&error)))?;
     let signals = Signals::take_over().map_err(|error| format!("signals: {}", why(&error)))?;
     process::go_before_parent();
@@ -133,5 +133,5 @@ pub(super) fn person(settings: &Settings) -> Result<Person, String> {
         Ok(Some(group)) => Ok(group),
         _ => Err(unknown("group", name)),
     });
-    Ok(Person { user: user.transpose()?, group: group.transpose()? })
+    Ok(Person { user: user.transpose()?, group: group.transpose()?, ..Person::default() })
 }

@@ -10,8 +10,9 @@ use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{AppInfo, Message, ToZygote};
 use ruwsgi_contract::scoreboard::{APPS, Scoreboard};
 use ruwsgi_options::{Config, Workers, encode};
+use ruwsgi_stage::limits;
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::exec::{self, Program};
+use ruwsgi_sys::exec::{self, Own, Program};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::{clock, memory, process};
 
@@ -181,6 +182,7 @@ impl Ground {
             umask: config.process.umask,
             input: config.process.honour_stdin,
             keep: &[self.module.as_fd(), theirs.as_fd()],
+            own: Own { limits: &limits::of(&config), ..Own::default() },
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
@@ -299,7 +301,7 @@ fn processes(config: &Config) -> u32 {
 }
 
 /// The environment of the application: ours, and what `env` adds and removes, in order.
-fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
     env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
     for (name, value) in &config.process.env {

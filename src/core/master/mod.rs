@@ -18,5 +18,6 @@ mod subscriptions;
 mod survey;
 mod touch;
 
+pub(crate) use host::environment;
 pub(crate) use plan::Backoff;
 pub(crate) use run::{First, Master};

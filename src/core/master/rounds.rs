@@ -63,7 +63,8 @@ impl Master {
         for wish in self.touches.look(now) {
             match wish {
                 Wish::Letter(letter) => self.obey(letter),
-                Wish::Run(command) => self.run_command(&command),
+                Wish::Run(command) => self.run_command("touch-exec", &command),
+                Wish::Hook(hook) => self.run_hook(&hook),
             }
         }
         for letter in self.fifos.read() {

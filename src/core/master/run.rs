@@ -10,17 +10,19 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
-use ruwsgi_options::{Config, Source};
+use ruwsgi_options::{Config, Meaning, Source};
+use ruwsgi_stage::hooks::Scene;
 use ruwsgi_sys::channel::{self, Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, memory, reap};
 
+use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
 use super::host::{Ground, Hosted, locks, settings};
-use super::order::{How, Input, Order, Signal};
+use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
@@ -51,6 +53,7 @@ pub(crate) struct First {
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
+    pub scene: Scene,
     pub gateways: Gateways,
 }
 
@@ -62,7 +65,7 @@ pub(crate) struct Master {
     pub(super) source: Source,
     pub(super) ground: Ground,
     /// What the first generation begins with; later ones begin with what a reload reads.
-    first: (Rc<Config>, Opened),
+    pub(super) first: (Rc<Config>, Opened),
     pub(super) generations: BTreeMap<u32, Hosted>,
     pub(super) workers: BTreeMap<u64, Line>,
     pub(super) pidfiles: Vec<Pidfile>,
@@ -83,8 +86,14 @@ pub(crate) struct Master {
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
+    /// What signals mean that hooks have given another meaning.
+    pub(super) meanings: BTreeMap<i32, Meaning>,
+    /// Commands that somebody has asked for and nobody waits for.
+    pub(super) commands: BTreeMap<i32, String>,
+    /// The privileges that went last are gone.
+    pub(super) lowered: bool,
     pub(super) gateways: Gateways,
-    over: Option<(u8, Option<String>)>,
+    pub(super) over: Option<(u8, Option<String>)>,
 }
 
 /// What the master holds of a worker.
@@ -107,7 +116,9 @@ impl Master {
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptor()?;
-        let ground = Ground { env: first.source.env.clone(), module: first.module, log, locks };
+        let mut env = first.source.env.clone();
+        set_variables(&mut env, first.scene.variables);
+        let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
         let mut desk = Desk::default();
@@ -137,6 +148,9 @@ impl Master {
             knocked: false,
             welcomed: false,
             unknown: first.unknown,
+            meanings: first.scene.meanings.into_iter().collect(),
+            commands: BTreeMap::new(),
+            lowered: false,
             gateways: first.gateways,
             over: None,
         })
@@ -144,6 +158,7 @@ impl Master {
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        self.begin_hooks()?;
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
         while self.over.is_none() {
@@ -164,6 +179,7 @@ impl Master {
         if self.plan.orphans() > 0 {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
+        self.end_hooks();
         match self.over.take() {
             Some((code, reason)) if code != exit::DONE => {
                 Err(Failure { code, reason: reason.unwrap_or_else(|| "stopped".to_owned()) })
@@ -185,6 +201,7 @@ impl Master {
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
+                Ok(Some(end)) if self.note_command(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
@@ -233,6 +250,10 @@ impl Master {
 
     fn take_signals(&mut self) {
         while let Ok(Some(number)) = self.signals.next() {
+            if let Some(meaning) = self.meanings.get(&number).copied() {
+                self.mean(meaning);
+                continue;
+            }
             let signal = match number {
                 1 => Signal::Hup,
                 2 => Signal::Int,
@@ -249,6 +270,20 @@ impl Master {
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
+    }
+
+    /// What a hook has made of a signal.
+    fn mean(&mut self, meaning: Meaning) {
+        let command = match meaning {
+            Meaning::Stop => Command::Stop,
+            Meaning::StopNow => Command::StopNow,
+            Meaning::Reload => Command::Reload,
+            Meaning::ReloadNow => Command::ReloadBrutally,
+            Meaning::Pause => Command::Pause,
+            Meaning::Stats => return self.say_stats(),
+        };
+        let in_flight = self.in_flight();
+        self.feed(Input::Command { command, in_flight });
     }
 
     fn take_messages(&mut self) {
@@ -513,6 +548,11 @@ impl Master {
             Level::Error => tracing::error!("{event}"),
         }
         match event {
+            Event::Loaded { .. } => {
+                if let Err(Failure { code, reason }) = self.lower() {
+                    self.over = Some((code, Some(reason)));
+                }
+            }
             // The start went well.
             Event::Ready { .. } => {
                 self.welcome();
