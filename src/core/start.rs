@@ -158,6 +158,7 @@ fn start(
         unknown,
         scene,
         gateways,
+        scene,
     })?)
 }
 

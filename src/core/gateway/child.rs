@@ -72,7 +72,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     process::close_all_but(&keep).map_err(|error| format!("descriptors: {}", why(&error)))?;
     let signals = Signals::take_over().map_err(|error| format!("signals: {}", why(&error)))?;
     process::go_before_parent();
-    become_somebody(&birth.settings)?;
+    become_somebody(&birth.settings, &birth.config)?;
     let bound = process::die_with_parent().map_err(|error| why(&error));
     if process::parent_id() != birth.master {
         return Err("the master is gone".to_owned());
@@ -110,9 +110,14 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)
 }
 
-/// `-uid`, `-gid`: another user than that of the instance, which only root can become.
-fn become_somebody(settings: &Settings) -> Result<(), String> {
-    let target = person(settings)?;
+/// `-uid`, `-gid`: another user than that of the instance, which only root can become. Under a master that stays root, a
+/// router does not: without these it is whom the instance is to be.
+fn become_somebody(settings: &Settings, config: &Config) -> Result<(), String> {
+    let mut settings = settings.clone();
+    if privilege::is_root() && settings.user.is_none() && settings.group.is_none() {
+        (settings.user, settings.group) = (config.process.uid.clone(), config.process.gid.clone());
+    }
+    let target = person(&settings)?;
     if target.is_me() {
         return Ok(());
     }
