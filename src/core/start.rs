@@ -156,7 +156,6 @@ fn start(
         outlet,
         audience,
         unknown,
-        scene,
         gateways,
         scene,
     })?)
