@@ -17,12 +17,14 @@ use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
-use crate::kind_router::{Door, MostBytes, PacketKind, Pairs, ProxyVersion, SocketNumber};
+use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
 };
-use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
+use crate::kind_subscription::{
+    Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
+};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -461,9 +463,9 @@ options! {
         /// 1: SERVER_NAME is what Host says
         ["http-server-name-as-http-host"] => server_name_as_host: Few;
         /// the kind of packet that backends get [0]
-        ["http-modifier1"] => modifier1: PacketKind;
+        ["http-modifier1"] => modifier1: Modifier;
         /// its second number [0]
-        ["http-modifier2"] => modifier2: PacketKind;
+        ["http-modifier2"] => modifier2: Modifier;
         /// 100 Continue is sent anyway; NUM: no body above so many bytes
         ["http-manage-expect"] => manage_expect: MostBytes;
         /// receive whole bodies before a backend is asked, above so many bytes in a file
@@ -955,7 +957,7 @@ options! {
         /// it is the number of requests that can run at a time
         ["auto-weight"] => auto_weight: FlagWithValue;
         /// requests come in packets of this first number
-        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
         /// take no new requests from routers while a reload is under way
