@@ -29,6 +29,7 @@ mod http;
 mod inherit;
 mod limits;
 mod log_format;
+mod loggers;
 mod logs;
 mod migrate;
 mod mounts;

@@ -7,6 +7,7 @@
 mod audience;
 pub mod inspect;
 mod listeners;
+mod log;
 mod logfile;
 mod master;
 mod module;

@@ -93,6 +93,7 @@ fn start(
     mut scene: Scene,
 ) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
+    outlet.route(&config, &source)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;

@@ -174,7 +174,7 @@ mod tests {
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "never-swap", "log-encoder"] {
+        for name in ["ksm", "forkbomb-delay", "touch-signal", "never-swap"] {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
         for name in ["reaper", "wsgi-strict", "log-master"] {

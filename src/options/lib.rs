@@ -50,6 +50,7 @@ mod kind;
 mod kind_hook;
 mod kind_language;
 mod kind_log;
+mod kind_logger;
 mod kind_path;
 mod kind_privilege;
 mod kind_process;
@@ -97,6 +98,8 @@ pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
 pub use kind_hook::{Action, Awaited, Hook, Meaning};
+pub use kind_log::is_address;
+pub use kind_logger::{EncoderSaid, LOGGERS, LoggerSaid, RouteSaid};
 pub use kind_privilege::{Bounds, CAPABILITIES};
 #[cfg(feature = "argv")]
 pub use known::works;

@@ -13,7 +13,8 @@ use crate::kind::{
 };
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
-use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, LogTarget, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_logger::{Encoders, Loggers, OneLogger, Patterns, Routes};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
@@ -671,6 +672,10 @@ options! {
         ["log-big"] => log_big: MaybeNumber as "BYTES";
         /// with disable-logging: log what was answered with nothing
         ["log-zero"] => log_zero: Flag;
+        /// log responses that came from a file, even with disable-logging
+        ["log-sendfile"] => log_sendfile: Flag;
+        /// log requests whose client was gone, even with disable-logging
+        ["log-ioerror"] => log_ioerror: Flag;
         /// the line of a request, with variables such as %(uri)
         ["log-format", "logformat"] => log_format: LogFormat;
         /// %(ftime) is the time as log-date has it
@@ -686,7 +691,7 @@ options! {
         /// put the time before the server's own lines, in this strftime format
         ["log-date", "logdate"] => log_date: LogDate;
         /// log to this file
-        ["logto"] => logto: LogFile;
+        ["logto"] => logto: LogTarget;
         /// log to this file once the privileges are dropped
         ["logto2"] => logto2: LogFile;
         /// open the log file anew when this file changes
@@ -699,6 +704,36 @@ options! {
         ["logfile-chmod"] => logfile_chmod: ThreeDigits;
         /// always on: a reload opens a log file anew that was moved
         ["log-reopen"] => log_reopen: Flag = true;
+        /// empty the log file at the start
+        ["log-truncate"] => log_truncate: Flag;
+        /// put the log file aside when it has so many bytes
+        ["log-maxsize"] => log_maxsize: Requests as "BYTES";
+        /// under this name, not under that of the file with the time behind
+        ["log-backupname"] => log_backupname: Text as "FILE";
+        /// lines go here: file:F, stdio, fd:N, socket:A, syslog, rsyslog:A, systemd
+        ["logger"] => logger: Loggers;
+        /// lines of requests go here
+        ["req-logger", "logger-req"] => req_logger: Loggers;
+        /// lines go to syslog(3)
+        ["log-syslog"] => log_syslog: OneLogger as "NAME[,FACILITY]";
+        /// lines go to this socket as datagrams
+        ["log-socket"] => log_socket: OneLogger as "ADDRESS";
+        /// lines that match go to this logger
+        ["log-route"] => log_route: Routes;
+        /// lines of requests that match go to this logger
+        ["log-req-route"] => log_req_route: Routes;
+        /// lines that match are dropped
+        ["log-drain"] => log_drain: Patterns;
+        /// lines that match none of these are dropped
+        ["log-filter"] => log_filter: Patterns;
+        /// what loggers get of a line: prefix, suffix, nl, format, json
+        ["log-encoder"] => log_encoder: Encoders;
+        /// the same for the lines of requests
+        ["log-req-encoder"] => log_req_encoder: Encoders;
+        /// the longest packet of rsyslog [1024]
+        ["rsyslog-packet-size"] => rsyslog_packet_size: Count as "BYTES" = 1024;
+        /// a longer line is several of them; otherwise it is cut
+        ["rsyslog-split-messages"] => rsyslog_split_messages: Flag;
     }
 
     /// Workers that come and go with the load.

@@ -72,6 +72,15 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
 }
 
+/// A pipe for lines of many writers: it holds a megabyte where that is allowed, and its read end never blocks.
+pub fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe()?;
+    nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    // As much as an ordinary user may have, pipe(7); less does, too.
+    let _ = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+    Ok((read, write))
+}
+
 /// Reads until nobody holds the write end any more.
 pub fn wait_for_eof(read: &OwnedFd) -> io::Result<()> {
     let mut byte = [0; 16];

@@ -27,7 +27,8 @@ impl Master {
     pub(super) fn rounds_wake_ms(&self) -> Option<u64> {
         let load = self.plan.wants_load().then_some(self.rounds.load_ms);
         let memory = self.plan.looks_at_memory_ms().map(|_| self.rounds.memory_ms);
-        let others = [load, memory, self.touches.wake_ms(), self.desk.wake_ms(), Some(self.queues.wake_ms())];
+        let log = self.outlet.wake_ms(&self.config());
+        let others = [log, load, memory, self.touches.wake_ms(), self.desk.wake_ms(), Some(self.queues.wake_ms())];
         others.into_iter().flatten().min()
     }
 
@@ -51,6 +52,10 @@ impl Master {
                 self.perform(Order::Tell(event));
             }
             self.fifos.look(&self.poll);
+        }
+        self.outlet.look(now);
+        if self.outlet.is_too_large(&self.config(), now) {
+            self.renew_log(true);
         }
         for wish in self.touches.look(now) {
             match wish {

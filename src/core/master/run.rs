@@ -88,6 +88,8 @@ pub(crate) struct Master {
     pub(super) commands: BTreeMap<i32, String>,
     /// The privileges that went last are gone.
     pub(super) lowered: bool,
+    /// More has come than was dealt out in one turn.
+    more_lines: bool,
     pub(super) over: Option<(u8, Option<String>)>,
 }
 
@@ -110,7 +112,8 @@ impl Master {
         let signals = first.signals;
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
-        let log = first.outlet.descriptor()?;
+        let log = first.outlet.descriptors()?;
+        first.outlet.pipes().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
         let mut env = first.source.env.clone();
         set_variables(&mut env, first.scene.variables);
         let ground = Ground { env, module: first.module, log, locks };
@@ -144,6 +147,7 @@ impl Master {
             meanings: first.scene.meanings.into_iter().collect(),
             commands: BTreeMap::new(),
             lowered: false,
+            more_lines: false,
             over: None,
         })
     }
@@ -158,6 +162,7 @@ impl Master {
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
             let wake = self.plan.wake_ms().into_iter().chain(self.rounds_wake_ms()).min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
+            let wait = if self.more_lines { Some(Duration::ZERO) } else { wait };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!("epoll: {error}");
@@ -172,6 +177,7 @@ impl Master {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
         self.end_hooks();
+        self.outlet.finish();
         match self.over.take() {
             Some((code, reason)) if code != exit::DONE => {
                 Err(Failure { code, reason: reason.unwrap_or_else(|| "stopped".to_owned()) })
@@ -186,6 +192,7 @@ impl Master {
     /// Signals first, so that a stop is known before what the workers make of it; then what children said; then who
     /// of them is dead.
     fn wake(&mut self) {
+        self.more_lines = self.outlet.deal();
         self.take_signals();
         self.take_messages();
         // A worker's birth is told before its parent ends, so before this process can be the one to reap it: what
@@ -431,7 +438,7 @@ impl Master {
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
-                self.ground.log = self.outlet.descriptor()?;
+                self.ground.log = self.outlet.descriptors()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
                 self.touches.renew(&config);
