@@ -49,7 +49,8 @@ fn start(site: Site) -> (Server, Client) {
 
 #[test]
 fn lines_of_requests_and_all_others_go_to_their_loggers() {
-    let (mut server, mut client) = start(Site::code(APP).ini("logger = file:all.log\nreq-logger = file:requests.log\nprocesses = 2"));
+    let (mut server, mut client) =
+        start(Site::code(APP).ini("logger = file:all.log\nreq-logger = file:requests.log\nprocesses = 2"));
     client.get("/say/printed").ok();
     has(&server, "all.log", "printed\n");
     has(&server, "requests.log", "GET /say/printed => ");
@@ -87,7 +88,10 @@ fn lines_go_to_sockets() {
     let site = Site::code(APP);
     let reader = UnixDatagram::bind(site.path("log.sock")).unwrap();
     let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
-    for (timeout, _) in [(reader.set_read_timeout(Some(Duration::from_secs(20))), ()), (udp.set_read_timeout(Some(Duration::from_secs(20))), ())] {
+    for (timeout, _) in [
+        (reader.set_read_timeout(Some(Duration::from_secs(20))), ()),
+        (udp.set_read_timeout(Some(Duration::from_secs(20))), ()),
+    ] {
         timeout.unwrap();
     }
     let port = udp.local_addr().unwrap().port();
@@ -140,7 +144,10 @@ impl Rsyslog {
         };
         let out = site.path("syslog").display().to_string();
         let template = "template(name=\"t\" type=\"string\" string=\"%pri%|%syslogtag%|%msg%\\n\")";
-        site.write("rsyslog.conf", &format!("{input}\n{template}\n*.* action(type=\"omfile\" file=\"{out}\" template=\"t\")\n"));
+        site.write(
+            "rsyslog.conf",
+            &format!("{input}\n{template}\n*.* action(type=\"omfile\" file=\"{out}\" template=\"t\")\n"),
+        );
         let pid = site.path("rsyslog.pid");
         let child = Command::new(program)
             .args(["-n", "-f"])
@@ -174,9 +181,8 @@ fn a_real_rsyslog_reads_what_the_rsyslog_logger_sends() {
     );
     let Some(_daemon) = Rsyslog::start(&site, &input) else { return };
     eventually("rsyslogd listens", || Path::new(&path).exists().then_some(()));
-    let (server, mut client) = start(
-        site.ini(&format!("logger = rsyslog:{path},shop,14\nreq-logger = rsyslog:127.0.0.1:{port},requests")),
-    );
+    let (server, mut client) =
+        start(site.ini(&format!("logger = rsyslog:{path},shop,14\nreq-logger = rsyslog:127.0.0.1:{port},requests")));
     client.get("/say/to%20syslog").ok();
     has(&server, "syslog", "14|shop:| to syslog\n");
     // UDP may be lost while the daemon begins.
@@ -284,7 +290,10 @@ fn a_real_logrotate_loses_no_line() {
     for (options, lines) in [
         ("logto = all.log\ntouch-logreopen = again", "rotate 3\nnocreate\npostrotate\ntouch HERE/again\nendscript"),
         ("logto = all.log", "rotate 3\ncopytruncate"),
-        ("logger = file:all.log\ntouch-logreopen = again", "rotate 3\nnocreate\npostrotate\ntouch HERE/again\nendscript"),
+        (
+            "logger = file:all.log\ntouch-logreopen = again",
+            "rotate 3\nnocreate\npostrotate\ntouch HERE/again\nendscript",
+        ),
     ] {
         let (server, mut client) = start(Site::code(APP).ini(options));
         client.get("/before").ok();
@@ -389,7 +398,8 @@ fn what_replaces_a_log_does_no_harm() {
 
 #[test]
 fn no_line_is_lost_on_the_way_through_the_master() {
-    let (mut server, _) = start(Site::code(APP).ini("processes = 3\nreq-logger = file:requests.log\nlogger = file:all.log"));
+    let (mut server, _) =
+        start(Site::code(APP).ini("processes = 3\nreq-logger = file:requests.log\nlogger = file:all.log"));
     let socket = server.path("app.sock");
     std::thread::scope(|scope| {
         for _ in 0..4 {

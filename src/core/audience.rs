@@ -43,7 +43,7 @@ impl Ear {
 /// Which process this is.
 pub(crate) enum Standing {
     /// The one that is to become the master.
-    Master(Audience, Outlet),
+    Master(Audience, Box<Outlet>),
     /// The one that has waited for it; its exit code.
     Starter(u8),
 }
@@ -54,7 +54,7 @@ impl Audience {
         let mut outlet = Outlet::of(log);
         let Some(said) = config.log_file() else {
             let ear = if config.routes_log() { Some(Ear::terminal()?) } else { None };
-            return Ok(Standing::Master(Self(Rc::new(RefCell::new(ear))), outlet));
+            return Ok(Standing::Master(Self(Rc::new(RefCell::new(ear))), Box::new(outlet)));
         };
         let opened = Opened::new(config, source, said)?;
         if config.logging.log_truncate {
@@ -70,7 +70,7 @@ impl Audience {
             Ear::terminal()?
         };
         outlet.turn_to(opened)?;
-        Ok(Standing::Master(Self(Rc::new(RefCell::new(Some(ear)))), outlet))
+        Ok(Standing::Master(Self(Rc::new(RefCell::new(Some(ear)))), Box::new(outlet)))
     }
 
     /// The start went well.

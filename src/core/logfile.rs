@@ -130,7 +130,17 @@ impl Opened {
 impl Outlet {
     /// A log that goes to standard error.
     pub(crate) fn of(log: &Log) -> Self {
-        Self { log: log.clone(), raw: log.clone(), file: None, routed: None, next_ms: 0, pause_ms: LOOK_MS, waiting: 0, lines_ms: 0, not_before_ms: 0 }
+        Self {
+            log: log.clone(),
+            raw: log.clone(),
+            file: None,
+            routed: None,
+            next_ms: 0,
+            pause_ms: LOOK_MS,
+            waiting: 0,
+            lines_ms: 0,
+            not_before_ms: 0,
+        }
     }
 
     /// The log, standard output and standard error go there from here on.
@@ -237,9 +247,7 @@ impl Outlet {
     pub(crate) fn descriptors(&self) -> Result<[OwnedFd; 2], String> {
         let both = || match &self.routed {
             None => Ok([self.log.descriptor()?, self.log.descriptor()?]),
-            Some(Routed { others, requests, .. }) => {
-                Ok([others.sink()?, requests.as_ref().unwrap_or(others).sink()?])
-            }
+            Some(Routed { others, requests, .. }) => Ok([others.sink()?, requests.as_ref().unwrap_or(others).sink()?]),
         };
         both().map_err(|error: io::Error| format!("the log has no descriptor: {error}"))
     }

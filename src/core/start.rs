@@ -35,7 +35,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         return Failure::from(stopped).end();
     }
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
-        Ok(Standing::Master(audience, outlet)) => (audience, outlet),
+        Ok(Standing::Master(audience, outlet)) => (audience, *outlet),
         Ok(Standing::Starter(code)) => return code,
         Err(reason) => {
             tracing::error!("{reason}");

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bstr::{BString, ByteSlice};
 
 use crate::directive::{Directive, Origin};
-use crate::kind_log::is_address;
 use crate::kind::{Reading, Remark, Said, keepalive};
+use crate::kind_log::is_address;
 use crate::report::{Error, Problem};
 use crate::table::{Config, Listener, Process, Row, Sockets, row};
 

@@ -11,8 +11,8 @@ use std::path::PathBuf;
 
 use ruwsgi_log::WAITING_BYTES;
 use ruwsgi_options::Config;
-use ruwsgi_sys::nix::unistd::gethostname;
 use ruwsgi_sys::clock;
+use ruwsgi_sys::nix::unistd::gethostname;
 
 use super::list::Logger;
 use crate::why;
@@ -25,8 +25,29 @@ const DAEMON: u32 = 3;
 const REMOTE: u32 = 29;
 /// The facilities by their numbers, syslog(3).
 const FACILITIES: [&str; 24] = [
-    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
-    "security", "console", "solaris-cron", "local0", "local1", "local2", "local3", "local4", "local5", "local6",
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "ntp",
+    "security",
+    "console",
+    "solaris-cron",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
     "local7",
 ];
 

@@ -2,7 +2,6 @@
 //! before it has made, and a newline is there only if one of them leaves or adds it.
 
 use std::ffi::CString;
-use std::io::Write;
 
 use ruwsgi_options::EncoderSaid;
 use ruwsgi_sys::clock;
@@ -87,21 +86,18 @@ fn part(name: &str) -> Option<Part> {
 
 fn fill(parts: &[Part], json: bool, line: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(line.len() + 64);
-    let put = |out: &mut Vec<u8>, text: &[u8]| {
-        if json { escape(out, text) } else { out.extend_from_slice(text) }
-    };
     let now_us = clock::unix_us();
     for part in parts {
-        // A Vec takes everything: writing to it can't fail.
-        let _ = match part {
-            Part::Text(text) => out.write_all(text.as_bytes()),
-            Part::Line => Ok(put(&mut out, line.strip_suffix(b"\n").unwrap_or(line))),
-            Part::LineWithNewline => Ok(put(&mut out, line)),
-            Part::Seconds => write!(out, "{}", now_us / 1_000_000),
-            Part::Micros => write!(out, "{now_us}"),
-            Part::Millis => write!(out, "{}", now_us / 1000),
-            Part::Time(format) => Ok(put(&mut out, &clock::strftime(format, clock::unix_seconds()))),
-        };
+        let mut put = |text: &[u8]| if json { escape(&mut out, text) } else { out.extend_from_slice(text) };
+        match part {
+            Part::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Part::Line => put(line.strip_suffix(b"\n").unwrap_or(line)),
+            Part::LineWithNewline => put(line),
+            Part::Seconds => put((now_us / 1_000_000).to_string().as_bytes()),
+            Part::Micros => put(now_us.to_string().as_bytes()),
+            Part::Millis => put((now_us / 1000).to_string().as_bytes()),
+            Part::Time(format) => put(&clock::strftime(format, clock::unix_seconds())),
+        }
     }
     out
 }

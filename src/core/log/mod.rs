@@ -130,7 +130,8 @@ impl Taker for Mouth {
 impl Board {
     fn open(place: Place<'_>, mut former: Vec<Target>) -> Result<Self, String> {
         let (config, logging) = (place.config, &place.config.logging);
-        let mut board = Self { targets: Vec::new(), requests: Side::default(), others: Side::default(), troubles: Vec::new() };
+        let mut board =
+            Self { targets: Vec::new(), requests: Side::default(), others: Side::default(), troubles: Vec::new() };
         let udp = logging.logto.as_ref().filter(|to| is_address(to)).map(|to| LoggerSaid {
             id: None,
             name: "socket",

@@ -8,7 +8,9 @@ pub(super) struct Pattern(Regex);
 impl Pattern {
     pub(super) fn of(said: &RouteSaid) -> Result<Self, String> {
         let RouteSaid { pattern, option, origin, .. } = said;
-        Regex::new(pattern).map(Self).map_err(|error| format!("{option}: {pattern:?} is no pattern: {error} ({origin})"))
+        Regex::new(pattern)
+            .map(Self)
+            .map_err(|error| format!("{option}: {pattern:?} is no pattern: {error} ({origin})"))
     }
 
     /// Somewhere in the line. One that takes too long does not match.

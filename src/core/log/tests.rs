@@ -105,7 +105,10 @@ fn encoders_come_one_after_another_and_some_are_for_one() {
             ("logger", "one file:one"),
             ("log-route", "one ^1"),
             ("log-encoder", "prefix > "),
-            ("log-encoder", "json:one {\"m\": \"${msg}\", \"t\": ${unix}, \"y\": \"${strftime:%Y}\", \"x\": \"${what}\"}"),
+            (
+                "log-encoder",
+                "json:one {\"m\": \"${msg}\", \"t\": ${unix}, \"y\": \"${strftime:%Y}\", \"x\": \"${what}\"}",
+            ),
             ("log-encoder", "nl:one"),
         ]))
         .unwrap();

@@ -7,13 +7,13 @@ use super::{Topic, degrades, exposes, harmless};
 pub const TOPICS: &[Topic] = &[
     exposes("nothing listens at this address", "snmp?"),
     exposes("the statistics are not protected", "snmp-community="),
-    degrades("the log goes where it went: logger and req-logger do this", "log-zeromq= worker-logger= worker-logger-req="),
+    degrades(
+        "the log goes where it went: logger and req-logger do this",
+        "log-zeromq= worker-logger= worker-logger-req=",
+    ),
     degrades("lines are as they are: log-encoder does this", "worker-log-encoder= worker-log-req-encoder="),
     degrades("lines of the log have no such prefix", "log-prefix?"),
-    degrades(
-        "with disable-logging such requests are not logged, otherwise all are",
-        "notfound-log",
-    ),
+    degrades("with disable-logging such requests are not logged, otherwise all are", "notfound-log"),
     degrades(
         "nobody is alarmed",
         "\

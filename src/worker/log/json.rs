@@ -172,7 +172,8 @@ mod tests {
         vars.set(Key::ContentLength, b"3");
         vars.set(Key::HttpHost, b"shop.example");
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
-        for (name, value) in [("Traceparent", parent), ("X-Request-Id", "r1"), ("User-Agent", "ua \"x\" \\ \u{1b}[2J")] {
+        for (name, value) in [("Traceparent", parent), ("X-Request-Id", "r1"), ("User-Agent", "ua \"x\" \\ \u{1b}[2J")]
+        {
             let (name, value) = (vars.add(name.as_bytes()), vars.add(value.as_bytes()));
             vars.push_field(name, value);
         }
