@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+pub mod gateway;
 pub mod inspect;
 mod listeners;
 mod log;
@@ -14,6 +15,7 @@ mod module;
 mod pidfile;
 mod python;
 mod start;
+pub mod subscription;
 mod unknown;
 
 pub use pidfile::{pause, reload, stop};

@@ -174,6 +174,25 @@ const SOCKETS: &[Difference] = &[
         "close-on-exec = false",
     ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
+    differs(
+        "announcements to routers (`subscribe-to`)",
+        "begin before the application is loaded; a stop closes the sockets at once",
+        "begin when a worker accepts; a stop unsubscribes, and takes requests for 200 ms more",
+        "",
+    ),
+    differs(
+        "the announced address of a socket that is bound to all addresses",
+        "as it is written: `:3031`",
+        "for routers of other machines the address of this machine, and the first socket that speaks uwsgi",
+        "",
+    ),
+    differs(
+        "`subscription-algo`",
+        "`wrr` gives a node all its turns in a row",
+        "`wrr` spreads them out; `iphash` keeps clients where they are when other nodes come and go; `p2c`",
+        "",
+    ),
+    differs("signed announcements", "can be played again when the node was forgotten", "are believed once", ""),
 ];
 
 /// Requests.
@@ -228,6 +247,36 @@ const RESPONSES: &[Difference] = &[
         "an `OSError` in the log for each",
         "no line",
         "ignore-write-errors = false",
+    ),
+    differs(
+        "static files: links out of the root, FIFOs and devices, names with `..` or an encoded slash",
+        "the application answers",
+        "404, and a line in the log",
+        "",
+    ),
+    differs(
+        "`Range` for a static file",
+        "only with `honour-range`, and only the first one",
+        "always, and up to 32 of them; with `ETag` and all conditions of RFC 9110",
+        "honour-range = false",
+    ),
+    differs(
+        "`static-gzip-all` and its kin",
+        "the names in `Accept-Encoding` count, not their weights; no `Vary`",
+        "weights count; files of Zstandard, too; `Vary`, and an `ETag` of their own",
+        "static-encodings = br,gzip",
+    ),
+    differs(
+        "`file-serve-mode`",
+        "names the compressed file, and answers conditions itself",
+        "the front end sees to both; odd characters of the path are escaped",
+        "",
+    ),
+    differs(
+        "`offload-threads`",
+        "threads that send to slow clients",
+        "threads that read what is not in memory; slow clients take none",
+        "",
     ),
 ];
 

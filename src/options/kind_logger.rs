@@ -11,7 +11,7 @@ pub struct OneLogger;
 /// `ID PATTERN`, each time one more.
 pub struct Routes;
 /// A pattern, each time one more.
-pub struct Patterns;
+pub struct LinePatterns;
 /// `NAME[:ID] ARGUMENTS`, each time one more.
 pub struct Encoders;
 
@@ -126,7 +126,7 @@ impl Kind for Routes {
     }
 }
 
-impl Kind for Patterns {
+impl Kind for LinePatterns {
     type Field = Vec<RouteSaid>;
     const HINT: &'static str = "PATTERN";
 

@@ -56,6 +56,7 @@ mod kind_privilege;
 mod kind_process;
 mod kind_socket;
 mod kind_static;
+mod kind_subscription;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -101,6 +102,8 @@ pub use kind_hook::{Action, Awaited, Hook, Meaning};
 pub use kind_log::is_address;
 pub use kind_logger::{EncoderSaid, LOGGERS, LoggerSaid, RouteSaid};
 pub use kind_privilege::{Bounds, CAPABILITIES};
+pub use kind_static::{Encoding, ServedBy};
+pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]
@@ -120,5 +123,5 @@ pub use source::Source;
 pub use status::summary;
 pub use table::{
     Cheaper, Collected, Config, Control, Expiry, Hooks, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Workers,
+    StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

@@ -14,12 +14,15 @@ use crate::kind::{
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, LogTarget, MaybeNumber, Prefix, ThreeDigits};
-use crate::kind_logger::{Encoders, Loggers, OneLogger, Patterns, Routes};
+use crate::kind_logger::{Encoders, LinePatterns, Loggers, OneLogger, Routes};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
 use crate::kind_socket::{Fields, Mappings};
-use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
+use crate::kind_static::{
+    Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
+};
+use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -142,6 +145,9 @@ pub const OURS: &[&str] = &[
     "rlimit-stack",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
+    "static-fallback",
+    "static-fallback-except",
+    "static-encodings",
 ];
 
 #[cfg(feature = "argv")]
@@ -598,6 +604,8 @@ options! {
         ["write-errors-tolerance"] => write_errors_tolerance: Requests;
         /// a client that is gone ends no response: write() raises, and that is all
         ["write-errors-exception-only"] => write_errors_exception_only: Flag;
+        /// pieces of a body may be arrays, bytearrays and the like
+        ["wsgi-accept-buffer", "wsgi-accept-buffers"] => accept_buffers: Flag;
         /// give the application no wsgi.file_wrapper
         ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
         /// always on: wsgi.input reads chunked bodies to their end
@@ -634,6 +642,28 @@ options! {
         ["static-skip-ext"] => static_skip_ext: Paths as "SUFFIX";
         /// links may lead into this directory
         ["static-safe"] => static_safe: Paths as "DIR";
+        /// serve what is in the directory that the front end says, DOCUMENT_ROOT
+        ["check-static-docroot"] => check_static_docroot: Flag;
+        /// answer pages below PREFIX that have no file with this one
+        ["static-fallback"] => static_fallback: Mapping;
+        /// but not below this prefix
+        ["static-fallback-except"] => static_fallback_except: Paths as "PREFIX";
+        /// send compressed files beside those whose path matches
+        ["static-gzip"] => static_gzip: Patterns;
+        /// send compressed files beside all of them
+        ["static-gzip-all"] => static_gzip_all: Flag;
+        /// send compressed files beside those whose path starts so
+        ["static-gzip-dir", "static-gzip-prefix"] => static_gzip_dir: Paths as "PREFIX";
+        /// send compressed files beside those whose path ends so
+        ["static-gzip-ext", "static-gzip-suffix"] => static_gzip_ext: Paths as "SUFFIX";
+        /// the best of them first [br,zstd,gzip]
+        ["static-encodings"] => static_encodings: Encodings = Encoding::ALL.to_vec();
+        /// let the front end send files: x-sendfile or x-accel-redirect
+        ["file-serve-mode", "fileserve-mode"] => file_serve_mode: FileServing = ServedBy::Server;
+        /// so many threads in each worker for files not in memory [0]
+        ["offload-threads", "offload-thread"] => offload_threads: Few;
+        /// copy files where sendfile(2) sends them otherwise
+        ["disable-sendfile"] => disable_sendfile: Flag;
         /// take media types from this file, too
         ["mimefile", "mime-file"] => mimefile: Paths as "FILE";
         /// answer requests for a part of a file (on)
@@ -723,9 +753,9 @@ options! {
         /// lines of requests that match go to this logger
         ["log-req-route"] => log_req_route: Routes;
         /// lines that match are dropped
-        ["log-drain"] => log_drain: Patterns;
+        ["log-drain"] => log_drain: LinePatterns;
         /// lines that match none of these are dropped
-        ["log-filter"] => log_filter: Patterns;
+        ["log-filter"] => log_filter: LinePatterns;
         /// what loggers get of a line: prefix, suffix, nl, format, json
         ["log-encoder"] => log_encoder: Encoders;
         /// the same for the lines of requests
@@ -794,6 +824,44 @@ options! {
         ["memory-report"], 'm' => memory_report: Flag;
         /// answer health checks there over HTTP: /livez and /readyz
         ["admin"] => admin: Text as "ADDRESS";
+    }
+
+    /// Who tells whom where requests can go: instances tell routers, which believe some.
+    pub struct Subscriptions: "Subscriptions" as subscriptions {
+        /// tell this router that requests for KEY may come here
+        ["subscribe-to", "st", "subscribe"] => to: Subscribe;
+        /// the same, with more to say
+        ["subscribe2"] => to_by_keys: SubscribeByKeys;
+        /// how often [10]
+        ["subscribe-freq"] => freq: OneOrMore as "SECONDS" = 10;
+        /// the share of the requests that this instance wants; 0 is 1
+        ["weight"] => weight: Requests as "NUM";
+        /// it is the number of requests that can run at a time
+        ["auto-weight"] => auto_weight: FlagWithValue;
+        /// requests come in packets of this first number
+        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        /// routers may say there, in datagrams, that they know this instance
+        ["subscription-notify-socket"] => notify_socket: Text as "FILE";
+        /// take no new requests from routers while a reload is under way
+        ["unsubscribe-on-graceful-reload"] => off_at_reload: Flag;
+        /// tell routers nothing before S is written into the FIFO
+        ["start-unsubscribed"] => start_off: Flag;
+        /// tell and want to know who announces, over unix sockets
+        ["subscriptions-use-credentials"] => use_credentials: Flag;
+        /// routers: how requests are shared out: wrr, lrc, wlrc, iphash, p2c [wrr]
+        ["subscription-algo"] => algorithm: Balancer = "wrr";
+        /// routers: ask .b.c and .c too where there is nobody for a.b.c
+        ["subscription-dotsplit"] => dotsplit: Flag;
+        /// routers: how long without an announcement until nothing goes there [17]
+        ["subscription-tolerance"] => tolerance: OneOrMore as "SECONDS" = 17;
+        /// routers: believe what the key DIR/KEY.pem has signed, and nothing else
+        ["subscriptions-sign-check"] => sign_check: DigestAndFolder;
+        /// routers: how old a signature may be [86400]
+        ["subscriptions-sign-check-tolerance"] => sign_tolerance: OneOrMore as "SECONDS" = 86_400;
+        /// routers: this user needs no signature, over unix sockets
+        ["subscriptions-sign-skip-uid"] => sign_skip_uid: Uids;
+        /// routers: believe only the owner of the file KEY in this folder
+        ["subscriptions-credentials-check"] => credentials_check: Paths as "DIR";
     }
 
     /// Where the configuration comes from, and how strictly it is read.

@@ -8,6 +8,7 @@
 pub mod channel;
 pub mod clock;
 pub mod confine;
+pub mod datagram;
 pub mod epoll;
 pub mod exec;
 pub mod file;

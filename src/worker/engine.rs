@@ -37,6 +37,7 @@ use crate::harakiri::Right;
 use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
+use crate::offload::Offload;
 use crate::queue::Queue;
 use crate::response::Patience;
 use crate::ring::{Crew, Ring};
@@ -133,6 +134,8 @@ pub(crate) struct Engine<'e> {
     pub nudged: notify::Event,
     pub listeners: &'e [Listener],
     pub rules: Rules,
+    /// Who waits for disks.
+    pub offload: Offload,
     /// `None`: the application answers everything.
     pub static_files: Option<StaticFiles>,
     pub handover: &'e Handover,
@@ -226,6 +229,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         listeners: &listeners,
         rules: rules(config, slot),
         rights: (0..cores).map(|_| Right::default()).collect(),
+        offload: Offload::new(config.static_files.offload_threads),
         static_files: StaticFiles::new(&config.static_files),
         handover,
         scoreboard,
@@ -263,6 +267,10 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     channel.send(&FromWorker::Up.encode(), &[])?;
     std::thread::scope(|scope| {
         std::thread::Builder::new().name("standby".to_owned()).spawn_scoped(scope, || engine.stand_by())?;
+        for number in 1..=engine.offload.threads() {
+            let name = format!("offload {number}");
+            std::thread::Builder::new().name(name).spawn_scoped(scope, || engine.wait_for_disks())?;
+        }
         for number in 1..cores {
             let (engine, name) = (&engine, format!("core {number}"));
             let core = move || engine.pump(&mut Core::new(language.app(number), number, engine.seat));
@@ -335,7 +343,7 @@ impl<'e, A: App> Core<'e, A> {
 impl Engine<'_> {
     /// One core's life: find something to do, do it, again.
     /// Writes what waits for the log, as far as it goes. `true`: all of it.
-    pub(crate) fn flush(&self) -> bool {
+    pub(crate) fn flush_logs(&self) -> bool {
         let written = self.log.flush();
         if self.log.is(self.requests) { written } else { self.requests.flush() && written }
     }
@@ -343,7 +351,7 @@ impl Engine<'_> {
     fn pump<A: App>(&self, core: &mut Core<'_, A>) {
         while !self.crew.is_over() {
             if !self.work(core) {
-                let written = self.flush();
+                let written = self.flush_logs();
                 core.app.rest();
                 let event = self.block(core, written);
                 self.crew.hold(|| core.app.resume());
@@ -355,13 +363,13 @@ impl Engine<'_> {
             if now_ms != core.flushed_ms {
                 // Lines wait for one tick of the coarse clock at most, also where no core ever blocks.
                 core.flushed_ms = now_ms;
-                self.flush();
+                self.flush_logs();
             }
             if now_ms >= self.next_tick_ms.load(Ordering::Relaxed) {
                 self.tick(core, now_ms);
             }
         }
-        self.flush();
+        self.flush_logs();
     }
 
     /// Does the next thing that is to be done; `false`: there is none.
@@ -568,6 +576,7 @@ impl Engine<'_> {
         self.crew.dismiss();
         self.over_event.raise();
         self.bed.call();
+        self.offload.wake_all();
     }
 }
 

@@ -29,6 +29,8 @@ const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
 const SPARE_SEATS: u32 = 1;
 /// How long a worker may drain where nobody says otherwise is the option's default; a zygote has no requests.
 const ZYGOTE_MERCY_S: u32 = 3;
+/// How long routers have to hear that an instance leaves, in milliseconds.
+const FAREWELL_MS: u64 = 200;
 
 /// A generation, as far as the master holds it.
 pub(super) struct Hosted {
@@ -194,13 +196,21 @@ pub(super) fn settings(config: &Config) -> Settings {
         die_on_idle: config.cheaper.die_on_idle,
         surge: surge(config),
         in_place: workers.reload_in_place,
-        drain_delay_ms: u64::from(workers.drain_delay) * 1_000,
+        drain_delay_ms: drain_delay_ms(config),
         load_ms: u64::from(workers.load_timeout) * 1_000,
         harakiri: Harakiri {
             grace_ms: u64::from(workers.harakiri_graceful_timeout) * 1_000,
             queue: workers.harakiri_queue_threshold,
         },
     }
+}
+
+/// How long requests are still taken after an order to stop. Routers that were told of this instance are told to send no
+/// more, and need a moment to hear it.
+fn drain_delay_ms(config: &Config) -> u64 {
+    let said_ms = u64::from(config.workers.drain_delay) * 1_000;
+    let announced = !config.subscriptions.to.is_empty() || !config.subscriptions.to_by_keys.is_empty();
+    if announced { said_ms.max(FAREWELL_MS) } else { said_ms }
 }
 
 fn surge(config: &Config) -> u32 {

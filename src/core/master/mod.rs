@@ -14,6 +14,7 @@ mod reload;
 mod rounds;
 mod run;
 mod stats;
+mod subscriptions;
 mod survey;
 mod touch;
 

@@ -28,7 +28,15 @@ impl Master {
         let load = self.plan.wants_load().then_some(self.rounds.load_ms);
         let memory = self.plan.looks_at_memory_ms().map(|_| self.rounds.memory_ms);
         let log = self.outlet.wake_ms(&self.config());
-        let others = [log, load, memory, self.touches.wake_ms(), self.desk.wake_ms(), Some(self.queues.wake_ms())];
+        let others = [
+            log,
+            load,
+            memory,
+            self.touches.wake_ms(),
+            self.desk.wake_ms(),
+            Some(self.queues.wake_ms()),
+            self.subscriptions.wake_ms(),
+        ];
         others.into_iter().flatten().min()
     }
 
@@ -89,7 +97,11 @@ impl Master {
                     tracing::error!("pidfile: {}", crate::why(&error));
                 }
             }),
-            Letter::Nothing => tracing::warn!("master-fifo: there is no emperor, no subscription and no fork here"),
+            Letter::Subscriptions => {
+                self.subscriptions.toggle();
+                self.keep_announced();
+            }
+            Letter::Nothing => tracing::warn!("master-fifo: there is no emperor and no fork here"),
         }
     }
 

@@ -27,6 +27,7 @@ use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
+use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
@@ -76,6 +77,7 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
+    pub(super) subscriptions: Subscriptions,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
@@ -121,6 +123,7 @@ impl Master {
         touches.renew(&first.config);
         let mut desk = Desk::default();
         desk.renew(&poll, &first.config)?;
+        let subscriptions = Subscriptions::new(&first.config, &first.listeners)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
         Ok(Self {
@@ -140,6 +143,7 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            subscriptions,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
@@ -335,7 +339,9 @@ impl Master {
     pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for order in self.plan.decide(input, clock::coarse_ms()) {
+            let orders = self.plan.decide(input, clock::coarse_ms());
+            self.keep_announced();
+            for order in orders {
                 inputs.extend(self.perform(order));
             }
         }
@@ -441,6 +447,7 @@ impl Master {
                 self.ground.log = self.outlet.descriptors()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
+                self.subscriptions.prepare(&config, &listeners)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
@@ -517,6 +524,12 @@ impl Master {
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
+            Event::Serving { generation } => {
+                if let Some(hosted) = self.generations.get(generation) {
+                    self.subscriptions.adopt(&hosted.config);
+                }
+            }
+            Event::ReloadFailed { .. } => self.subscriptions.give_up(),
             Event::Complete { generation, .. } => {
                 // `cheap`: no worker was ready before.
                 self.welcome();

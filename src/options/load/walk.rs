@@ -11,7 +11,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
     use Wrong::{Error, Nothing, Odd};
     match row.kind {
         // The other way than it is anyway.
-        "Flag" | "MaybeFlag" | "OptionalFlag" => {
+        "Flag" | "MaybeFlag" | "OptionalFlag" | "FlagWithValue" => {
             (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
         }
         "Count" => ("3", Error("many")),
@@ -30,6 +30,9 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Mapping" => ("/a=/srv/a", Error("/a")),
         "ExpiryOfType" => ("text/css=33", Error("text/css=soon")),
         "ExpiryOfPattern" => ("\\.css$ 33", Error("( 33")),
+        "Patterns" => ("\\.css$", Error("(")),
+        "Encodings" => ("zstd", Error("deflate")),
+        "FileServing" => ("x-sendfile", Error("gopher")),
         "Mappings" => ("0:1,2", Error("0")),
         "Fields" => ("X-A: b", Error("X-A")),
         "Collects" => ("X-User USER", Error("X-User")),
@@ -40,7 +43,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Loggers" => ("stdio", Error("redislog:x")),
         "OneLogger" => ("10.0.0.1:514", Nothing),
         "Routes" => ("a .*", Error("a")),
-        "Patterns" => ("text", Error("")),
+        "LinePatterns" => ("text", Error("")),
         "Encoders" => ("nl", Error("gzip")),
         "Actions" => ("exec:true", Error("true")),
         "TouchHooks" => ("/a exec:true", Error("/a")),
@@ -52,6 +55,12 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Environ" => ("A=b", Odd("=b")),
         "LogTarget" => ("10.0.0.1:514", Error("")),
         "Text" | "Paths" | "OnePath" | "LogFormat" | "Prefix" => ("text", Error("")),
+        "Subscribe" => ("127.0.0.1:4000:example.com", Error("router:4000:example.com")),
+        "SubscribeByKeys" => ("server=127.0.0.1:4000,key=example.com", Error("server=127.0.0.1:4000")),
+        "Balancer" => ("p2c", Error("best")),
+        "DigestAndFolder" => ("SHA256:/etc/keys", Error("MD4:/etc/keys")),
+        "Modifier" => ("5", Error("256")),
+        "Uids" => ("33", Error("www-data")),
         other => panic!("{other}: say which values this kind takes"),
     }
 }
