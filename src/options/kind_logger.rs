@@ -6,8 +6,10 @@ use crate::kind::{Arg, Kind, Reading, Said, some};
 
 /// `[ID] NAME[:ARGUMENT]`, each time one more.
 pub struct Loggers;
-/// The argument of a logger that the option names, each time one more.
-pub struct OneLogger;
+/// The argument of the logger `syslog`, each time one more.
+pub struct Syslog;
+/// That of the logger `socket`.
+pub struct LogSocket;
 /// `ID PATTERN`, each time one more.
 pub struct Routes;
 /// A pattern, each time one more.
@@ -95,20 +97,26 @@ fn wanted(name: &str) -> &'static str {
     }
 }
 
-impl Kind for OneLogger {
+impl Kind for Syslog {
     type Field = Vec<LoggerSaid>;
     const ARG: Arg = Arg::Optional;
-    const HINT: &'static str = "ARGUMENT";
+    const HINT: &'static str = "NAME[,FACILITY]";
 
     fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
-        let argument = said.value.unwrap_or_default().to_owned();
-        let name = if said.name == "log-syslog" { "syslog" } else { "socket" };
-        // A bare key of a file.
-        let argument = if name == "syslog" && argument == "true" { String::new() } else { argument };
-        if name == "socket" && argument.is_empty() {
-            return Err("no value".to_owned());
-        }
-        field.push(LoggerSaid { id: None, name, argument, option: said.name, origin: said.origin.clone() });
+        // A bare key of a file is `true` for some.
+        let argument = said.value.filter(|text| *text != "true").unwrap_or_default().to_owned();
+        field.push(LoggerSaid { id: None, name: "syslog", argument, option: said.name, origin: said.origin.clone() });
+        Ok(None)
+    }
+}
+
+impl Kind for LogSocket {
+    type Field = Vec<LoggerSaid>;
+    const HINT: &'static str = "ADDRESS[,PREFIX]";
+
+    fn read(field: &mut Self::Field, said: &Said<'_>) -> Reading {
+        let argument = some(said.value)?;
+        field.push(LoggerSaid { id: None, name: "socket", argument, option: said.name, origin: said.origin.clone() });
         Ok(None)
     }
 }
@@ -179,7 +187,8 @@ mod tests {
         ] {
             assert!(logger(text).is_err_and(|error| error.contains(why)), "{text}");
         }
-        assert_eq!(read::<OneLogger>(None).1, Err("no value".into()));
+        assert_eq!(read::<LogSocket>(None).1, Err("no value".into()));
+        assert_eq!(read::<Syslog>(Some("true")).0[0].argument, "");
     }
 
     #[test]

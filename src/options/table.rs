@@ -14,7 +14,7 @@ use crate::kind::{
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, LogTarget, MaybeNumber, Prefix, ThreeDigits};
-use crate::kind_logger::{Encoders, LinePatterns, Loggers, OneLogger, Routes};
+use crate::kind_logger::{Encoders, LinePatterns, LogSocket, Loggers, Routes, Syslog};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
@@ -745,9 +745,9 @@ options! {
         /// lines of requests go here
         ["req-logger", "logger-req"] => req_logger: Loggers;
         /// lines go to syslog(3)
-        ["log-syslog"] => log_syslog: OneLogger as "NAME[,FACILITY]";
+        ["log-syslog"] => log_syslog: Syslog;
         /// lines go to this socket as datagrams
-        ["log-socket"] => log_socket: OneLogger as "ADDRESS";
+        ["log-socket"] => log_socket: LogSocket;
         /// lines that match go to this logger
         ["log-route"] => log_route: Routes;
         /// lines of requests that match go to this logger
