@@ -703,9 +703,9 @@ options! {
         /// with disable-logging: log what was answered with nothing
         ["log-zero"] => log_zero: Flag;
         /// log responses that came from a file, even with disable-logging
-        ["log-sendfile"] => log_sendfile: Flag;
+        ["log-sendfile"] => log_sendfile: FlagWithValue;
         /// log requests whose client was gone, even with disable-logging
-        ["log-ioerror"] => log_ioerror: Flag;
+        ["log-ioerror"] => log_ioerror: FlagWithValue;
         /// the line of a request, with variables such as %(uri)
         ["log-format", "logformat"] => log_format: LogFormat;
         /// %(ftime) is the time as log-date has it
