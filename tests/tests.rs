@@ -14,6 +14,7 @@ mod config_language;
 mod conformance;
 mod curl;
 mod daemonize;
+mod daemons;
 mod docs;
 mod examples;
 mod fairness;

@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod cron;
+mod daemons;
 pub mod gateway;
 pub mod inspect;
 mod listeners;

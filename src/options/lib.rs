@@ -47,6 +47,7 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_daemon;
 mod kind_hook;
 mod kind_language;
 mod kind_log;
@@ -98,6 +99,7 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_daemon::{CronSaid, DaemonSaid};
 pub use kind_hook::{Action, Awaited, Hook, Meaning};
 pub use kind_log::is_address;
 pub use kind_logger::{EncoderSaid, LOGGERS, LoggerSaid, RouteSaid};

@@ -11,6 +11,7 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_daemon::{Crons, Daemons, KeyedCrons, KeyedDaemons, SmartDaemons};
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, LogTarget, MaybeNumber, Prefix, ThreeDigits};
@@ -501,7 +502,7 @@ options! {
     }
 
     /// What processes do on their way, besides their work.
-    pub struct Hooks: "Hooks" as hooks {
+    pub struct Hooks: "Hooks, daemons, jobs" as hooks {
         /// do this as soon as the configuration was read
         ["hook-asap"] => hook_asap: Actions;
         /// mount this as soon as the configuration was read
@@ -564,6 +565,26 @@ options! {
         ["hook-master-start"] => hook_master_start: Actions;
         /// do this whenever a file is touched
         ["hook-touch"] => hook_touch: TouchHooks;
+        /// run this program beside the workers; it stays in the foreground
+        ["attach-daemon"] => attach_daemon: Daemons;
+        /// the same; when it ends, so does the instance
+        ["attach-control-daemon"] => attach_control_daemon: Daemons;
+        /// run this program, which goes into the background and outlives the server
+        ["smart-attach-daemon"] => smart_attach_daemon: SmartDaemons;
+        /// the same for one that stays in the foreground; the pidfile is written for it
+        ["smart-attach-daemon2"] => smart_attach_daemon2: SmartDaemons;
+        /// a program with keys: command, pidfile, control, stopsignal ...
+        ["attach-daemon2"] => attach_daemon2: KeyedDaemons;
+        /// these programs may read the standard input of the server
+        ["daemons-honour-stdin"] => daemons_honour_stdin: Flag;
+        /// run this command at these times
+        ["cron"] => cron: Crons;
+        /// the same, but not while it still runs
+        ["unique-cron"] => unique_cron: Crons;
+        /// the same with keys: minute, hour, day, month, week, unique, harakiri
+        ["cron2"] => cron2: KeyedCrons;
+        /// kill such a command after so many seconds
+        ["cron-harakiri"] => cron_harakiri: Seconds;
         /// wait until this is there
         ["wait-for-fs"] => wait_for_fs: Awaits;
         /// wait until this is a file

@@ -74,6 +74,33 @@ fn read(clock: ClockId) -> TimeSpec {
     clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
 }
 
+/// A time as the clock on the wall shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wall {
+    /// 0 to 59.
+    pub minute: i32,
+    /// 0 to 23.
+    pub hour: i32,
+    /// Of the month, from 1.
+    pub day: i32,
+    /// From 1.
+    pub month: i32,
+    /// From 0, Sunday.
+    pub weekday: i32,
+}
+
+/// A time in the time zone of the process.
+#[must_use]
+pub fn wall(time: i64) -> Wall {
+    // SAFETY: tm is plain data for which all zeroes is valid; localtime_r writes into it and reads `time`, both alive.
+    let tm = unsafe {
+        let mut tm: libc::tm = std::mem::zeroed();
+        libc::localtime_r(&raw const time, &raw mut tm);
+        tm
+    };
+    Wall { minute: tm.tm_min, hour: tm.tm_hour, day: tm.tm_mday, month: tm.tm_mon + 1, weekday: tm.tm_wday }
+}
+
 /// `2026-11-21T23:59:59`: a time in UTC, to the second.
 #[must_use]
 pub fn utc(time: i64) -> String {

@@ -55,6 +55,14 @@ pub fn owner() -> (u32, u32) {
     (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
 }
 
+/// Somebody has this pid, ours to signal or not.
+#[must_use]
+pub fn is_alive(pid: i32) -> bool {
+    #[allow(clippy::disallowed_methods, reason = "nothing is sent")]
+    let asked = nix::sys::signal::kill(Pid::from_raw(pid), None);
+    pid > 0 && matches!(asked, Ok(()) | Err(nix::errno::Errno::EPERM))
+}
+
 /// Our parent's pid, now.
 #[must_use]
 pub fn parent_id() -> i32 {

@@ -30,6 +30,7 @@ impl Master {
         let log = self.outlet.wake_ms(&self.config());
         let others = [
             log,
+            self.beside_wake_ms(),
             load,
             memory,
             self.touches.wake_ms(),
@@ -62,6 +63,7 @@ impl Master {
             self.fifos.look(&self.poll);
         }
         self.outlet.look(now);
+        self.look_beside(now);
         if self.outlet.is_too_large(&self.config(), now) {
             self.renew_log(true);
         }

@@ -17,6 +17,7 @@ use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, memory, reap};
 
+use super::beside::Beside;
 use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
@@ -84,6 +85,7 @@ pub(crate) struct Master {
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
+    pub(super) beside: Beside,
     /// What signals mean that hooks have given another meaning.
     pub(super) meanings: BTreeMap<i32, Meaning>,
     /// Commands that somebody has asked for and nobody waits for.
@@ -150,6 +152,7 @@ impl Master {
             unknown: first.unknown,
             meanings: first.scene.meanings.into_iter().collect(),
             commands: BTreeMap::new(),
+            beside: Beside::default(),
             lowered: false,
             more_lines: false,
             over: None,
@@ -180,6 +183,7 @@ impl Master {
         if self.plan.orphans() > 0 {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
+        self.end_beside();
         self.end_hooks();
         self.outlet.finish();
         match self.over.take() {
@@ -204,7 +208,7 @@ impl Master {
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
-                Ok(Some(end)) if self.note_command(pid, end) => {}
+                Ok(Some(end)) if self.note_end_beside(pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
@@ -265,6 +269,15 @@ impl Master {
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
+    }
+
+    /// Somebody has sent a signal that ends a server.
+    pub(super) fn is_told_to_end(&mut self) -> bool {
+        let mut told = false;
+        while let Ok(Some(number)) = self.signals.next() {
+            told |= matches!(number, 2 | 3 | 15);
+        }
+        told
     }
 
     /// What a hook has made of a signal.
@@ -514,13 +527,13 @@ impl Master {
             Level::Error => tracing::error!("{event}"),
         }
         match event {
-            Event::Loaded { .. } => {
-                if let Err(Failure { code, reason }) = self.lower() {
-                    self.over = Some((code, Some(reason)));
-                }
-            }
+            Event::Loaded { .. } => match self.lower() {
+                Ok(()) => self.begin_beside(),
+                Err(Failure { code, reason }) => self.over = Some((code, Some(reason))),
+            },
             // The start went well.
             Event::Ready { .. } => self.welcome(),
+            Event::StoppingNow => self.beside.hurried = true,
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
@@ -534,6 +547,7 @@ impl Master {
                 // `cheap`: no worker was ready before.
                 self.welcome();
                 self.settle_in(*generation);
+                self.hand_over_beside();
             }
             _ => {}
         }
