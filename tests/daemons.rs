@@ -177,9 +177,9 @@ fn one_that_forks_away_is_not_lost_and_one_that_does_not_is_told() {
 #[test]
 fn a_touch_a_folder_and_a_user_belong_to_a_daemon() {
     let user = if nix::unistd::geteuid().is_root() { ",uid=65534,gid=65534" } else { "" };
-    let site = site(&format!(
-        "attach-daemon2 = cmd=pwd > ../where; echo $$ > ../pid; id -u > ../who; exec sleep 1000,chdir=sub,touch=again;more"
-    ));
+    let site = site(
+        "attach-daemon2 = cmd=pwd > ../where; echo $$ > ../pid; id -u > ../who; exec sleep 1000,chdir=sub,touch=again;more",
+    );
     fs::create_dir(site.path("sub")).unwrap();
     let server = site.ini(&format!("attach-daemon2 = cmd=exec sleep 999{user}")).start();
     let first = named(&server, "pid");

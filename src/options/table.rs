@@ -569,11 +569,11 @@ options! {
         ["attach-daemon"] => attach_daemon: Daemons;
         /// the same; when it ends, so does the instance
         ["attach-control-daemon"] => attach_control_daemon: Daemons;
-        /// run this program, which goes into the background and outlives the server
+        /// run this program, which goes into the background
         ["smart-attach-daemon"] => smart_attach_daemon: SmartDaemons;
-        /// the same for one that stays in the foreground; the pidfile is written for it
+        /// the same, and it stays in the foreground
         ["smart-attach-daemon2"] => smart_attach_daemon2: SmartDaemons;
-        /// a program with keys: command, pidfile, control, stopsignal ...
+        /// a program with keys: command, pidfile, control, stopsignal and more
         ["attach-daemon2"] => attach_daemon2: KeyedDaemons;
         /// these programs may read the standard input of the server
         ["daemons-honour-stdin"] => daemons_honour_stdin: Flag;

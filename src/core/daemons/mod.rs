@@ -161,9 +161,9 @@ impl Daemons {
             }
             Order::Tell(told) => {
                 if told.is_warning() {
-                    tracing::warn!("{told}")
+                    tracing::warn!("{told}");
                 } else {
-                    tracing::info!("{told}")
+                    tracing::info!("{told}");
                 }
                 None
             }

@@ -279,7 +279,7 @@ impl Plan {
             State::Asked => return daemon.leaving = true,
             State::Due { .. } => {
                 return if daemon.leaving {
-                    self.remove(number)
+                    self.remove(number);
                 };
             }
         };
@@ -372,7 +372,7 @@ impl Plan {
                 }
             }
             State::Runs { since_ms, .. } | State::Loose { since_ms, .. } => {
-                self.died((number, &said), (pid, end), since_ms)
+                self.died((number, &said), (pid, end), since_ms);
             }
             State::Due { .. } | State::Asked => {}
         }
