@@ -111,10 +111,9 @@ impl Allegiance {
         }
     }
 
-    /// Nothing here waits for a command.
+    /// Its commands are waited for: one that belongs to the end would be ended with it. Workers serve meanwhile.
     fn hook(&self, all: &[Hook], config: &Config) {
-        let mut scene = Scene { hurried: true, ..Scene::new(config, self.env.clone()) };
-        hooks::run_anyway(&all.iter().collect::<Vec<_>>(), &mut scene);
+        hooks::run_anyway(&all.iter().collect::<Vec<_>>(), &mut Scene::new(config, self.env.clone()));
     }
 
     /// This process is there.

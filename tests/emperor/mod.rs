@@ -4,7 +4,9 @@
 mod control;
 mod demand;
 mod files;
+mod interop;
 mod life;
+mod tyrant;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;
