@@ -6,6 +6,7 @@ mod demand;
 mod files;
 mod interop;
 mod life;
+mod machine;
 mod tyrant;
 
 use std::ffi::OsStr;

@@ -51,6 +51,14 @@ pub(crate) fn run(
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     show_name(&config);
     tracing::info!("ruwsgi {VERSION} (pid {}): emperor", std::process::id());
+    // Beside a master, they are the master's.
+    for said in config.for_workers().filter(|_| leash.is_none()) {
+        tracing::warn!(
+            "{}: an emperor serves nothing itself: say it in the files of vassals ({})",
+            said.name,
+            said.origin
+        );
+    }
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
