@@ -23,7 +23,7 @@ fn instance(subscribe: &str, more: &str) -> Site {
 }
 
 /// Writes a pair of keys: `NAME.pem` is the private one, `keys/NAME.pem` the public one.
-fn keys(site: &Site, name: &str) {
+pub fn keys(site: &Site, name: &str) {
     let key = RsaPrivateKey::new(&mut OsRng, 1024).unwrap();
     site.write(&format!("{name}.pem"), &key.to_pkcs8_pem(LineEnding::LF).unwrap());
     let _ = std::fs::create_dir(site.path("keys"));

@@ -48,6 +48,12 @@ const LIFE: &[Difference] = &[
         "",
     ),
     differs(
+        "a reload where another executable is on the disk",
+        "executes it; one that does not work ends the server",
+        "tries it first, then executes it; one that does not work leaves the one that runs",
+        "",
+    ),
+    differs(
         "an application that does not load",
         "the server starts and answers 500",
         "exit code 22; at a reload the old code goes on",
@@ -135,7 +141,25 @@ const LIFE: &[Difference] = &[
 
 /// Sockets and connections.
 const SOCKETS: &[Difference] = &[
-    differs("`http = :8080`", "a router process in front of the workers", "the workers themselves answer", ""),
+    differs(
+        "`http = :8080`",
+        "a router process in front of the workers",
+        "the workers themselves answer; a router does as soon as an option needs one",
+        "http-router = true",
+    ),
+    differs(
+        "a router without a backend for a request",
+        "closes the connection",
+        "503 with Retry-After; 502 and 504 where a backend does not answer as it should",
+        "",
+    ),
+    differs("keep-alive of the HTTP router", "only with `http-keepalive`", "75 s", "http-keepalive = 0"),
+    differs(
+        "the queue of a backend is full",
+        "the backend is marked as failed",
+        "the request waits for room, up to `http-connect-timeout`",
+        "",
+    ),
     differs(
         "`http-socket`",
         "a connection for each request",

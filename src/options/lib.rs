@@ -54,6 +54,7 @@ mod kind_log;
 mod kind_path;
 mod kind_privilege;
 mod kind_process;
+mod kind_router;
 mod kind_socket;
 mod kind_static;
 mod kind_subscription;
@@ -81,6 +82,7 @@ mod reference;
 mod report;
 #[cfg(feature = "argv")]
 mod resource;
+mod routers;
 #[cfg(feature = "argv")]
 mod shell;
 #[cfg(feature = "argv")]
@@ -123,6 +125,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Emperor, Expiry, Hooks, Listener, Logging, Mapped, Mount, Process, Python,
-    Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
+    Cheaper, Collected, Config, Control, Emperor, Expiry, FastRouter, Hooks, HttpRouter, Listener, Logging, Mapped,
+    Mount, Process, Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

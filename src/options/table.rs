@@ -18,11 +18,14 @@ use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
+use crate::kind_router::{Door, MostBytes, PacketKind, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
 };
-use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
+use crate::kind_subscription::{
+    Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
+};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -145,6 +148,8 @@ pub const OURS: &[&str] = &[
     "rlimit-stack",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
+    "http-router",
+    "rawrouter-proxy-protocol",
     "emperor-control",
     "static-fallback",
     "static-fallback-except",
@@ -210,6 +215,8 @@ macro_rules! options {
                 #[doc = $about]
                 pub $group: $Group,
             )*
+            /// Where the HTTP router listens, if there is one.
+            pub routed: Vec<Listener>,
             /// All that was said, in order, with placeholders filled in.
             pub directives: Vec<Directive>,
         }
@@ -413,6 +420,152 @@ options! {
         ["underscore-headers"] => underscore_headers: Flag;
     }
 
+    /// The router of HTTP.
+    pub struct HttpRouter: "HTTP router" as http {
+        /// let a router process serve http; any option that needs one does
+        ["http-router"] => router: OptionalFlag;
+        /// run NUM processes of it [1]
+        ["http-processes", "http-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["http-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["http-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["http-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["http-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["http-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["http-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["http-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["http-subscription-fallback-key"] => fallback_key: Text as "KEY";
+        /// how long a backend that failed is left alone [30]
+        ["http-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["http-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["http-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["http-stats", "http-stats-server", "http-ss"] => stats: Text as "ADDRESS";
+        /// run it as this user
+        ["http-uid"] => uid: Text as "USER";
+        /// run it as this group
+        ["http-gid"] => gid: Text as "GROUP";
+        /// the largest request head [buffer-size]
+        ["http-buffer-size"] => buffer_size: Requests as "BYTES";
+        /// how long a client may take for a request head [http-timeout]
+        ["http-headers-timeout"] => headers_timeout: Patience;
+        /// how long a backend may take to be connected to [http-timeout]
+        ["http-connect-timeout"] => connect_timeout: Patience;
+        /// add this variable to requests
+        ["http-var"] => vars: Pairs;
+        /// 1: SERVER_NAME is what Host says
+        ["http-server-name-as-http-host"] => server_name_as_host: Few;
+        /// the kind of packet that backends get [0]
+        ["http-modifier1"] => modifier1: PacketKind;
+        /// its second number [0]
+        ["http-modifier2"] => modifier2: PacketKind;
+        /// 100 Continue is sent anyway; NUM: no body above so many bytes
+        ["http-manage-expect"] => manage_expect: MostBytes;
+        /// receive whole bodies before a backend is asked, above so many bytes in a file
+        ["http-post-buffering"] => post_buffering: Requests as "BYTES";
+        /// speak HTTP with backends, not uwsgi
+        ["http-backend-http"] => backend_http: Flag;
+        /// always on: a connection that becomes a websocket is passed through
+        ["http-websockets"] => websockets: Flag = true;
+    }
+
+    /// The router of uwsgi packets.
+    pub struct FastRouter: "fastrouter" as fastrouter {
+        /// route uwsgi packets that come there
+        ["fastrouter"] => addresses: Door;
+        /// run NUM processes of it [1]
+        ["fastrouter-processes", "fastrouter-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["fastrouter-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["fastrouter-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["fastrouter-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["fastrouter-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["fastrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["fastrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["fastrouter-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["fastrouter-subscription-fallback-key"] => fallback_key: Text as "KEY";
+        /// how long a backend that failed is left alone [30]
+        ["fastrouter-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["fastrouter-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["fastrouter-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["fastrouter-stats", "fastrouter-stats-server", "fastrouter-ss"] => stats: Text as "ADDRESS";
+        /// the same, also for what says no key
+        ["fastrouter-fallback-on-no-key"] => fallback_on_no_key: Flag;
+        /// the key of all requests
+        ["fastrouter-force-key"] => force_key: Text as "KEY";
+        /// run it as this user
+        ["fastrouter-uid"] => uid: Text as "USER";
+        /// run it as this group
+        ["fastrouter-gid"] => gid: Text as "GROUP";
+        /// the largest packet [65535]
+        ["fastrouter-buffer-size"] => buffer_size: Requests as "BYTES";
+        /// how long a client or backend may keep it waiting [60]
+        ["fastrouter-timeout"] => timeout: Patience;
+        /// ask so many other backends where one fails [3]
+        ["fastrouter-max-retries"] => max_retries: Few = 3;
+        /// receive whole bodies before a backend is asked, above so many bytes in a file
+        ["fastrouter-post-buffering"] => post_buffering: Requests as "BYTES";
+    }
+
+    /// The router of bytes.
+    pub struct RawRouter: "rawrouter" as rawrouter {
+        /// pass on the bytes of connections that come there
+        ["rawrouter"] => addresses: Door;
+        /// run NUM processes of it [1]
+        ["rawrouter-processes", "rawrouter-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["rawrouter-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["rawrouter-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["rawrouter-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["rawrouter-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["rawrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["rawrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["rawrouter-cheap"] => cheap: Flag;
+        /// how long a backend that failed is left alone [30]
+        ["rawrouter-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["rawrouter-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["rawrouter-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["rawrouter-stats", "rawrouter-stats-server", "rawrouter-ss"] => stats: Text as "ADDRESS";
+        /// how long both sides may be silent [60]
+        ["rawrouter-timeout"] => timeout: Patience;
+        /// ask so many other backends where one fails [3]
+        ["rawrouter-max-retries"] => max_retries: Few = 3;
+        /// so many bytes may wait for each side [65536]
+        ["rawrouter-buffer-size"] => buffer_size: Requests as "BYTES" = 65_536;
+        /// tell an SMTP server who its client is (XCLIENT)
+        ["rawrouter-xclient"] => xclient: Flag;
+        /// tell backends who their client is, in this version of the PROXY protocol: 1 or 2
+        ["rawrouter-proxy-protocol"] => proxy_protocol: ProxyVersion;
+    }
+
     /// The process: who it is and what surrounds it.
     pub struct Process: "Process" as process {
         /// run as this user, by name or number
@@ -483,7 +636,7 @@ options! {
         ["close-on-exec2"] => close_on_exec2: Flag = true;
         /// the application may read the standard input of the server
         ["honour-stdin"] => honour_stdin: Flag;
-        /// accepted: a reload starts no other program
+        /// the executable that a reload becomes, where it is not the one that runs
         ["binary-path"] => binary_path: Text as "FILE";
         /// run in the background, and log to this file
         ["daemonize"], 'd' => daemonize: LogFile;
@@ -906,7 +1059,7 @@ options! {
         /// it is the number of requests that can run at a time
         ["auto-weight"] => auto_weight: FlagWithValue;
         /// requests come in packets of this first number
-        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
         /// take no new requests from routers while a reload is under way

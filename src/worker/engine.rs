@@ -43,7 +43,7 @@ use crate::response::Patience;
 use crate::ring::{Crew, Ring};
 use crate::standby::Bed;
 use crate::static_files::StaticFiles;
-use crate::trust::Trust;
+use ruwsgi_wire::trust::Trust;
 
 /// A listening socket with the protocol that it speaks.
 pub struct Listener {

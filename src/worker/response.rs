@@ -493,6 +493,8 @@ impl<'r> Response<'r> {
         let mut behind = Vec::new();
         let result = if self.last && body.is_empty() {
             stream::write_last(self.fd, waiting)
+        } else if body.is_empty() && self.file.is_some() {
+            stream::write_more(self.fd, waiting)
         } else if body.is_empty() {
             stream::write(self.fd, waiting)
         } else {

@@ -17,8 +17,8 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
-use crate::trust;
 use crate::watch::{Late, Watch, describe};
+use ruwsgi_wire::trust;
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
 const DROPPED_TOLD: usize = 32;
@@ -185,7 +185,9 @@ impl Engine<'_> {
             https(Key::UwsgiScheme)
         } else if forwarded && self.trusts(&connection.peer, "X-Forwarded-Proto") {
             https(Key::ForwardedProto) || on(Key::ForwardedSsl)
-        } else if let Some(forwarded) = vars.key(Key::Forwarded).filter(|_| self.rules.trust.names(&connection.peer)) {
+        } else if let Some(forwarded) =
+            vars.key(Key::Forwarded).filter(|_| self.rules.trust.names(connection.peer.ip()))
+        {
             trust::forwarded_https(forwarded)
         } else {
             on(Key::Https) || https(Key::RequestScheme)
@@ -196,7 +198,7 @@ impl Engine<'_> {
     /// Whether what this peer says about its client's connection is believed; the first time that it is not, that is
     /// told.
     fn trusts(&self, peer: &Peer, field: &str) -> bool {
-        let trusted = self.rules.trust.covers(peer);
+        let trusted = self.rules.trust.covers(peer.ip());
         if !trusted {
             self.tell_untrusted(peer, field);
         }

@@ -428,3 +428,18 @@ fn an_emperor_is_a_daemon_with_pidfiles_like_any_server() {
     }
     assert!(!site.path("one.pid").exists() && !site.path("two.pid").exists() && !site.path("a.sock").exists());
 }
+
+#[test]
+fn routers_and_an_emperor_go_together() {
+    let site = empire("http = 127.0.0.1:0\nhttp-to = a.sock");
+    put(&site, "a.ini", "[uwsgi]\nsocket = ../a.sock\nwsgi-file = ../app.py\n");
+    let server = site.launch();
+    wait_ready(&server, "a.ini", 1);
+    let address = server.log.wait("the router's address", |log, _| {
+        let line = log.lines().find(|line| line.starts_with("http on 127.0.0.1:"))?;
+        line.split(' ').nth(2)?.parse().ok()
+    });
+    assert_eq!(Client::tcp(address).get("/").ok(), "hello");
+    let ended = server.stop();
+    assert!(ended.log.contains("vassal a.ini") && ended.log.contains("stops: the emperor stops"), "{}", ended.log);
+}

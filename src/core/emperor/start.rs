@@ -30,7 +30,8 @@ const AT_ONCE: usize = 4;
 
 /// This process becomes an emperor, and no master: it has vassals, and serves nothing itself.
 pub(crate) fn is_emperor(config: &Config) -> bool {
-    !config.emperor.provinces.is_empty() && config.listeners().is_empty()
+    let serves = !config.listeners().is_empty() || config.router_listeners().next().is_some();
+    !config.emperor.provinces.is_empty() && !serves
 }
 
 /// What is wrong with the places of vassals on this machine.

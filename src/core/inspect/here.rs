@@ -36,7 +36,7 @@ pub fn here(config: &Config, source: &Source) -> Vec<Problem> {
     }
     let user = look.accounts();
     look.queue();
-    for listener in config.listeners() {
+    for listener in config.listeners().iter().chain(config.router_listeners()) {
         // Addresses that can't be read are told on paper.
         match address_of(config, listener) {
             Ok(Address::Unix(path)) if !config.sockets.abstract_socket => {

@@ -37,6 +37,7 @@ impl Master {
     }
 
     fn send_log(&self) {
+        self.gateways.renew_log(self.ground.log.as_fd());
         // Whoever is dead already needs no log.
         for hosted in self.generations.values() {
             let _ = hosted.zygote.as_ref().map(|it| it.send(&ToZygote::Log.encode(), &[self.ground.log.as_fd()]));

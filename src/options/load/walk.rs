@@ -22,8 +22,13 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Bytes" => ("4096", Error("many")),
         "Keepalive" => ("90", Error("soon")),
         "Mode" | "ThreeDigits" | "Umask" => ("640", Error("999")),
-        "Address" | "Socket" => ("127.0.0.1:1", Error("")),
+        "Address" | "Socket" | "Door" => ("127.0.0.1:1", Error("")),
         "Protocol" => ("http", Error("gopher")),
+        "SocketNumber" => ("3", Odd("3 ; a note")),
+        "PacketKind" => ("9", Odd("9 ; a note")),
+        "MostBytes" => ("5000", Odd("5000 ; a note")),
+        "ProxyVersion" => ("2", Odd("2 ; a note")),
+        "Pairs" => ("A=b", Error("A")),
         "Algorithm" => ("manual", Error("gopher")),
         "FileAndText" => ("/run/x true", Error("/run/x")),
         "Mounts" => ("/a=app.py", Error("app.py")),
@@ -56,7 +61,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "SubscribeByKeys" => ("server=127.0.0.1:4000,key=example.com", Error("server=127.0.0.1:4000")),
         "Balancer" => ("p2c", Error("best")),
         "DigestAndFolder" => ("SHA256:/etc/keys", Error("MD4:/etc/keys")),
-        "Modifier" => ("5", Error("256")),
+        "MaybeModifier" => ("5", Error("256")),
         "Uids" => ("33", Error("www-data")),
         other => panic!("{other}: say which values this kind takes"),
     }
@@ -109,7 +114,18 @@ fn each_option_means_the_same_wherever_it_is_said() {
 #[test]
 fn defaults_that_are_told_are_so() {
     // These are decided where they are used.
-    const ELSEWHERE: [&str; 4] = ["listen", "socket-timeout", "http-keepalive", "callable"];
+    const ELSEWHERE: [&str; 10] = [
+        "listen",
+        "socket-timeout",
+        "http-keepalive",
+        "callable",
+        "http-buffer-size",
+        "http-headers-timeout",
+        "http-connect-timeout",
+        "fastrouter-buffer-size",
+        "fastrouter-timeout",
+        "rawrouter-timeout",
+    ];
     let mut count = 0;
     for row in ROWS.iter().filter(|row| row.heading != ACT && row.kind != "MaybeFlag") {
         let (name, Some(value)) = (row.names[0], row.about().1) else { continue };
