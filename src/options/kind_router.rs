@@ -8,7 +8,7 @@ pub struct Door;
 /// The number of a socket of this instance; bare, the first one.
 pub struct SocketNumber;
 /// A kind of uwsgi packet.
-pub struct PacketKind;
+pub struct Modifier;
 /// `NAME=VALUE`, each time one more.
 pub struct Pairs;
 /// A flag that may name a number of bytes.
@@ -44,7 +44,7 @@ impl Kind for SocketNumber {
     }
 }
 
-impl Kind for PacketKind {
+impl Kind for Modifier {
     type Field = u8;
     const HINT: &'static str = "NUM";
     const TAKES: Option<&'static str> = Some("a number from 0 to 255");
@@ -110,7 +110,7 @@ mod tests {
             [None, Some(""), Some("true"), Some("2")].map(|text| read::<SocketNumber>(text).0),
             [Some(0), Some(0), Some(0), Some(2)]
         );
-        assert!(read::<PacketKind>(Some("256")).1.is_err() && read::<ProxyVersion>(Some("3")).1.is_err());
+        assert!(read::<Modifier>(Some("256")).1.is_err() && read::<ProxyVersion>(Some("3")).1.is_err());
         assert_eq!([None, Some("1"), Some("1000")].map(|text| read::<MostBytes>(text).0), [None, None, Some(1000)]);
         assert_eq!(read::<Pairs>(Some("A=b=c")).0, [("A".to_owned(), "b=c".to_owned())]);
         assert!(read::<Pairs>(Some("=b")).1.is_err() && read::<Pairs>(Some("A")).1.is_err());

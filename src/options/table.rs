@@ -18,7 +18,7 @@ use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
-use crate::kind_router::{Door, MostBytes, PacketKind, Pairs, ProxyVersion, SocketNumber};
+use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
@@ -465,9 +465,9 @@ options! {
         /// 1: SERVER_NAME is what Host says
         ["http-server-name-as-http-host"] => server_name_as_host: Few;
         /// the kind of packet that backends get [0]
-        ["http-modifier1"] => modifier1: PacketKind;
+        ["http-modifier1"] => modifier1: Modifier;
         /// its second number [0]
-        ["http-modifier2"] => modifier2: PacketKind;
+        ["http-modifier2"] => modifier2: Modifier;
         /// 100 Continue is sent anyway; NUM: no body above so many bytes
         ["http-manage-expect"] => manage_expect: MostBytes;
         /// receive whole bodies before a backend is asked, above so many bytes in a file

@@ -182,6 +182,8 @@ impl Plan {
             () if self.stops() => Health::Stopping,
             () if self.paused => Health::Paused,
             () if self.is_cheap() => Health::Ready,
+            // Routers alone.
+            () if self.current.is_some() && self.settings().processes == 0 => Health::Ready,
             () if self.workers.values().any(|worker| worker.state == State::Up) => Health::Ready,
             () => Health::Starting,
         }

@@ -25,7 +25,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Address" | "Socket" | "Door" => ("127.0.0.1:1", Error("")),
         "Protocol" => ("http", Error("gopher")),
         "SocketNumber" => ("3", Odd("3 ; a note")),
-        "PacketKind" => ("9", Odd("9 ; a note")),
+        "Modifier" => ("9", Odd("9 ; a note")),
         "MostBytes" => ("5000", Odd("5000 ; a note")),
         "ProxyVersion" => ("2", Odd("2 ; a note")),
         "Pairs" => ("A=b", Error("A")),
