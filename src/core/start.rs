@@ -126,6 +126,7 @@ fn go_on(
     let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
     let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
     let left = Left::take(state)?;
+    let emperor = Allegiance::kept(&source.env, &config);
     // Listeners that are new are bound by the reload with which it begins.
     let listeners = Listeners::of(&config, &left.bound)?.open();
     let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
@@ -140,7 +141,7 @@ fn go_on(
         audience,
         unknown,
         scene,
-        emperor: None,
+        emperor,
         court: None,
         gateways,
         executable,
@@ -255,8 +256,6 @@ fn start(
     if court.is_none() {
         court = emperor::Child::of(&config, &source)?;
     }
-    // What ties it to an emperor, or an emperor to it, is not handed on: it is the emperor's to start it anew.
-    let executable = executable.filter(|_| emperor.is_none() && court.is_none());
     let first = First {
         source,
         config,

@@ -97,6 +97,24 @@ impl Config {
         lines.rfind(|said| ends(said)).map(|said| &said.origin)
     }
 
+    /// What was said for workers and their applications: a process that is an emperor and nothing else has none of them.
+    pub fn for_workers(&self) -> impl Iterator<Item = &Directive> {
+        const HEADINGS: [&str; 5] =
+            ["Workers", "Workers for the load", "Python", "Static files", "Statistics and health"];
+        // What an emperor does, too, and what is so anyway.
+        const ALL: [&str; 6] = ["reload-mercy", "plugins", "need-plugins", "plugins-dir", "stats-minified", "need-app"];
+        let is = |said: &&Directive| {
+            row(&said.name).is_some_and(|(row, _)| {
+                let always = row.help.starts_with("always on") || row.help.starts_with("not needed");
+                HEADINGS.contains(&row.heading)
+                    && !ALL.contains(&row.names[0])
+                    && !always
+                    && row.names[0] != "die-on-term"
+            })
+        };
+        self.directives.iter().filter(is)
+    }
+
     /// Where to listen, in the order in which it was said.
     pub fn listeners(&self) -> &[Listener] {
         &self.sockets.listeners
@@ -294,6 +312,13 @@ mod tests {
         );
         let both = [("procname-prefix", "a"), ("procname-prefix-spaced", "shop:"), ("procname", "x")];
         assert_eq!(named(&both), pair("shop: x", "shop: x"));
+    }
+
+    #[test]
+    fn what_is_for_workers_is_nothing_to_an_emperor() {
+        let lines = [("emperor", "v"), ("processes", "2"), ("master", "true"), ("reload-mercy", "3"), ("module", "a")];
+        let names: Vec<String> = interpret(&lines).0.for_workers().map(|said| said.name.clone()).collect();
+        assert_eq!(names, ["processes", "module"]);
     }
 
     #[test]
