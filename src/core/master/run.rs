@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
 use ruwsgi_options::{Config, Meaning, Source};
 use ruwsgi_stage::hooks::Scene;
@@ -21,6 +22,7 @@ use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
+use super::health::Health;
 use super::host::{Ground, Hosted, settings};
 use super::inherit::Left;
 use super::order::{Command, How, Input, Order, Signal};
@@ -124,6 +126,8 @@ pub(super) struct Line {
     /// It is of a build that this one does not understand: all that can be done is to close its channel, at which it
     /// finishes what it has.
     is_foreign: bool,
+    /// It has requests past their deadline: another one comes in its place at once.
+    pub(super) is_doomed: bool,
     /// `None`: the worker holds its end no longer.
     pub(super) channel: Option<Channel>,
 }
@@ -132,7 +136,7 @@ impl Line {
     /// Of a worker that another executable has left.
     pub(super) fn inherited(former: &Former, channel: Option<Channel>, is_foreign: bool) -> Self {
         let &Former { generation, slot, seat, kill_at, .. } = former;
-        Self { generation, slot, seat, up: true, draining: kill_at.is_some(), is_foreign, channel }
+        Self { generation, slot, seat, up: true, draining: kill_at.is_some(), is_foreign, is_doomed: false, channel }
     }
 }
 
@@ -567,7 +571,8 @@ impl Master {
             }
         };
         let lost = channel.is_none().then_some(Input::WorkerClosed { worker });
-        let line = Line { generation, slot, seat, up: false, draining: false, is_foreign: false, channel };
+        let (up, draining, is_foreign, is_doomed) = (false, false, false, false);
+        let line = Line { generation, slot, seat, up, draining, is_foreign, is_doomed, channel };
         self.workers.insert(worker, line);
         lost
     }
@@ -612,7 +617,14 @@ impl Master {
         let Some(own) = self.workers.get(&worker).and_then(handover) else { return false };
         let goes_on = |line: &Line| line.up && !line.draining && !line.is_foreign;
         let mut others = self.workers.iter().filter(|(other, line)| **other != worker && goes_on(line));
-        others.any(|(_, line)| handover(line).is_some_and(|its| Rc::ptr_eq(own, its)))
+        let has_one = others.any(|(_, line)| handover(line).is_some_and(|its| Rc::ptr_eq(own, its)));
+        has_one || (self.workers[&worker].is_doomed && self.will_have_heir(own))
+    }
+
+    /// The one that is to come has the same listeners: what is under way waits for it.
+    fn will_have_heir(&self, own: &Rc<Handover>) -> bool {
+        let current = self.plan.generation().and_then(|id| self.generations.get(&id));
+        self.plan.health() != Health::Stopping && current.is_some_and(|hosted| Rc::ptr_eq(own, &hosted.handover))
     }
 
     fn tell(&mut self, event: &Event) {
@@ -633,6 +645,7 @@ impl Master {
                 self.set_up_gateways();
             }
             Event::Stopping { .. } | Event::StoppingNow => self.court.iter_mut().for_each(Child::let_go),
+            Event::Closing { .. } => self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing()),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
