@@ -160,16 +160,19 @@ impl Subscriptions {
 
     /// Sends some of what waits: so many, for so long.
     fn drain(&mut self, most: usize, budget_us: u64, load: u64) {
-        let (began_us, mut sent) = (clock::monotonic_us(), 0);
-        for _ in 0..most.min(self.queue.len()) {
+        let (began_us, mut sent, mut full) = (clock::monotonic_us(), 0, HashSet::new());
+        for _ in 0..self.queue.len() {
             let Some((command, targets, item)) = self.queue.pop_front() else { break };
-            if self.send(command, &targets, &item, load) {
+            // A router that takes nothing is nobody else's trouble.
+            if full.contains(&item.name.server) {
+                self.queue.push_back((command, targets, item));
+            } else if self.send(command, &targets, &item, load) {
                 sent += 1;
             } else {
-                // A router that takes nothing is nobody else's trouble.
+                full.insert(item.name.server.clone());
                 self.queue.push_back((command, targets, item));
             }
-            if clock::monotonic_us() > began_us + budget_us {
+            if sent >= most || clock::monotonic_us() > began_us + budget_us {
                 break;
             }
         }
