@@ -43,6 +43,7 @@ mod rawrouter;
 mod recycle;
 mod reliability;
 mod reload;
+mod router_life;
 mod routers;
 mod scgi;
 mod sdks;

@@ -153,6 +153,18 @@ const SOCKETS: &[Difference] = &[
         "503 with Retry-After; 502 and 504 where a backend does not answer as it should",
         "",
     ),
+    differs(
+        "several ways to find a backend (`http-to` beside `http-subscription-server` ...)",
+        "the first one counts, the others do nothing",
+        "the first one that has a backend for the request counts",
+        "",
+    ),
+    differs(
+        "a router at a reload, or one of its processes after a death",
+        "knows nobody until instances announce themselves again",
+        "is told by the former one, or by the others",
+        "",
+    ),
     differs("keep-alive of the HTTP router", "only with `http-keepalive`", "75 s", "http-keepalive = 0"),
     differs(
         "the queue of a backend is full",

@@ -16,6 +16,7 @@ use slab::Slab;
 use super::date::Now;
 use super::ears::Heard;
 use super::gate::{Door, Gate};
+use super::known::Known;
 use super::mapper::Route;
 use super::message::FromRouter;
 use super::settings::{Router, Settings};
@@ -37,6 +38,8 @@ pub(super) struct Birth {
     pub(super) own: Vec<Target>,
     pub(super) stats: Option<Rc<Bound>>,
     pub(super) ears: Vec<Rc<Heard>>,
+    /// It is told what others know, and lets nobody in before that.
+    pub(super) awaits: bool,
     pub(super) log: Log,
     pub(super) master: i32,
 }
@@ -98,6 +101,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         pool: Default::default(),
         owners: Slab::new(),
         again: Default::default(),
+        known: Known::new(u64::from(birth.config.subscriptions.tolerance) * 1_000),
         draining: false,
         requests: 0,
         told: Moderation::default(),
@@ -107,7 +111,12 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         Ok(Door::new(bound, at))
     });
     let doors = doors.collect::<Result<Vec<_>, String>>()?;
-    Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)
+    let mut gate =
+        Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)?;
+    if birth.awaits {
+        gate.wait_for_others();
+    }
+    Ok(gate)
 }
 
 /// `-uid`, `-gid`: another user than that of the instance, which only root can become. Under a master that stays root, a

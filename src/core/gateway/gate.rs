@@ -2,7 +2,7 @@
 //! there, the sessions know what is to be done.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use mio::{Events, Interest, Poll, Token};
 use ruwsgi_log::Log;
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::listen::{self, At};
+use ruwsgi_sys::memory;
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::stream::{self, Peer};
 use ruwsgi_wire::subscription::MOST_BYTES;
@@ -20,6 +21,7 @@ use slab::Slab;
 use super::ears::Heard;
 use super::end::End;
 use super::front::Visitor;
+use super::known;
 use super::link::Owner;
 use super::mapper::Subscribed;
 use super::message::{FromRouter, ToRouter};
@@ -46,6 +48,8 @@ const ROUND_MS: u64 = 1_000;
 const AGAIN_MS: u64 = 10;
 /// How long nobody is let in when there is no descriptor for them.
 const SHUT_MS: u64 = 100;
+/// How long a process that begins waits at most until it is told what others know.
+const TOLD_MS: u64 = 1_000;
 /// So many are let in before others are heard.
 const LET_IN: usize = 64;
 /// How long clients that wait may take for another request when others go on, in milliseconds: a close could meet it.
@@ -133,6 +137,11 @@ impl Gate {
             shut_until_ms: 0,
             end_ms: None,
         })
+    }
+
+    /// Lets nobody in until others have told what they know.
+    pub(super) fn wait_for_others(&mut self) {
+        self.shut_until_ms = self.world.now.ms + TOLD_MS;
     }
 
     /// Lives until it is told to end, or the master is gone.
@@ -368,12 +377,31 @@ impl Gate {
                     Some(ToRouter::Heard(sender, datagram)) => {
                         self.world.take_announcement(&datagram, sender);
                     }
+                    Some(ToRouter::Tell) => self.tell_what_is_known(),
+                    Some(ToRouter::Known) => self.learn(message.fds.pop()),
                     None => tracing::error!("{}: the master sent what is no message: ignored", self.world.name),
                 },
                 Ok(Received::Nothing) => return true,
                 Ok(Received::Closed) | Err(_) => return false,
             }
         }
+    }
+
+    /// For a process that begins.
+    fn tell_what_is_known(&self) {
+        let told = memory::sealed_file(&self.world.known.encode())
+            .and_then(|file| self.channel.send(&FromRouter::Known.encode(), &[file.as_fd()]));
+        if let Err(error) = told {
+            tracing::error!("{}: what is known can't be told: {error}", self.world.name);
+        }
+    }
+
+    fn learn(&mut self, file: Option<OwnedFd>) {
+        let read = file.map(memory::read_sealed_file);
+        for (sender, datagram) in read.and_then(Result::ok).map(|bytes| known::decode(&bytes)).unwrap_or_default() {
+            self.world.take_announcement(&datagram, sender);
+        }
+        self.shut_until_ms = 0;
     }
 
     /// Operators signal the master; who signals a router means this process alone.

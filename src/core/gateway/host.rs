@@ -1,7 +1,7 @@
 //! The master's hands for router processes: forks them, hears and tells them, and does what `supervise` orders.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use mio::unix::SourceFd;
@@ -57,6 +57,10 @@ struct Line {
     pid: i32,
     router: usize,
     shown: String,
+    /// It lets clients in.
+    up: bool,
+    /// It waits for what others know.
+    awaits: bool,
     /// `None`: it has closed its end.
     channel: Option<Channel>,
     failure: Option<String>,
@@ -152,9 +156,13 @@ impl Gateways {
     /// Hears what processes say, and does what time asks for.
     pub(crate) fn look(&mut self, poll: &Poll) {
         for id in self.lines.keys().copied().collect::<Vec<_>>() {
-            while let Some(said) = self.hear(poll, id) {
+            while let Some((said, fds)) = self.hear(poll, id) {
                 match said {
-                    FromRouter::Up => self.feed(poll, Input::Up { id }),
+                    FromRouter::Up => {
+                        self.lines.get_mut(&id).into_iter().for_each(|line| line.up = true);
+                        self.feed(poll, Input::Up { id });
+                    }
+                    FromRouter::Known => self.pass_known(id, &fds),
                     FromRouter::Heard(sender, datagram) => self.pass_on(id, &ToRouter::Heard(sender, datagram)),
                     FromRouter::Failed(why) => {
                         self.lines.get_mut(&id).into_iter().for_each(|line| line.failure = Some(why.clone()));
@@ -196,10 +204,10 @@ impl Gateways {
         }
     }
 
-    fn hear(&mut self, poll: &Poll, id: u64) -> Option<FromRouter> {
+    fn hear(&mut self, poll: &Poll, id: u64) -> Option<(FromRouter, Vec<OwnedFd>)> {
         let line = self.lines.get_mut(&id)?;
         match line.channel.as_ref()?.receive(false) {
-            Ok(Received::Message(message)) => FromRouter::decode(&message.bytes),
+            Ok(Received::Message(message)) => Some((FromRouter::decode(&message.bytes)?, message.fds)),
             Ok(Received::Nothing) => None,
             Ok(Received::Closed) | Err(_) => {
                 let channel = line.channel.take()?;
@@ -240,6 +248,17 @@ impl Gateways {
         }
     }
 
+    /// Tells those who wait for it what a process of the same router knows.
+    fn pass_known(&mut self, id: u64, fds: &[OwnedFd]) {
+        let (Some(router), Some(file)) = (self.lines.get(&id).map(|line| line.router), fds.first()) else { return };
+        for line in self.lines.values_mut().filter(|line| line.router == router && line.awaits) {
+            line.awaits = false;
+            // Who does not hear it waits no longer than a moment.
+            let told = ToRouter::Known.encode();
+            let _ = line.channel.as_ref().map(|channel| channel.send(&told, &[file.as_fd()]));
+        }
+    }
+
     fn say(&self, id: u64, message: &ToRouter) {
         if let Some(channel) = self.lines.get(&id).and_then(|line| line.channel.as_ref()) {
             // It may be dead already, which its end tells.
@@ -262,6 +281,10 @@ impl Gateways {
         let Some((_, settings)) = setup.routers.iter().find(|(one, _)| *one == number) else {
             return Err(format!("{shown} is not wanted any more"));
         };
+        let hears = !settings.mapping.subscription.is_empty();
+        let knows = |(_, line): &(&u64, &Line)| line.router == number && line.up && line.channel.is_some();
+        // The youngest: older ones may be leaving, and hear nothing any more.
+        let elder = self.lines.iter().rfind(|line| hears && knows(line)).map(|(id, _)| *id);
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         poll.registry().register(&mut SourceFd(&ours.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
         let master = process::id();
@@ -279,13 +302,26 @@ impl Gateways {
                     own: setup.own.clone(),
                     stats: stats.map(|(_, bound)| bound.clone()),
                     ears: ears.map(|(_, ears)| ears.clone()).unwrap_or_default(),
+                    awaits: elder.is_some(),
                     log: self.log.clone(),
                     master,
                 };
                 process::exit_now(child::live(birth, theirs));
             }
             Side::Parent(pid) => {
-                self.lines.insert(id, Line { pid, router: number, shown, channel: Some(ours), failure: None });
+                self.lines.insert(
+                    id,
+                    Line {
+                        pid,
+                        router: number,
+                        shown,
+                        up: false,
+                        awaits: elder.is_some(),
+                        channel: Some(ours),
+                        failure: None,
+                    },
+                );
+                elder.into_iter().for_each(|elder| self.say(elder, &ToRouter::Tell));
                 Ok(())
             }
         }

@@ -18,6 +18,10 @@ pub(super) enum ToRouter {
     Log,
     /// Another process of the same router has heard this, and believed it.
     Heard(Sender, Vec<u8>),
+    /// Tell what you know: another process begins.
+    Tell,
+    /// What another process knows (one descriptor).
+    Known,
 }
 
 /// From a router process.
@@ -29,6 +33,8 @@ pub(super) enum FromRouter {
     Failed(String),
     /// It has heard this, and believes it.
     Heard(Sender, Vec<u8>),
+    /// What it knows (one descriptor).
+    Known,
 }
 
 impl ToRouter {
@@ -36,6 +42,8 @@ impl ToRouter {
         match self {
             Self::Drain { mercy_ms, last } => [&b"D"[..], &mercy_ms.to_le_bytes(), &[u8::from(*last)]].concat(),
             Self::Log => b"L".to_vec(),
+            Self::Tell => b"T".to_vec(),
+            Self::Known => b"K".to_vec(),
             Self::Heard(sender, datagram) => heard(*sender, datagram),
         }
     }
@@ -46,6 +54,8 @@ impl ToRouter {
                 Some(Self::Drain { mercy_ms: u32::from_le_bytes([*a, *b, *c, *d]), last: *last != 0 })
             }
             b"L" => Some(Self::Log),
+            b"T" => Some(Self::Tell),
+            b"K" => Some(Self::Known),
             [b'H', rest @ ..] => read_heard(rest).map(|(sender, datagram)| Self::Heard(sender, datagram)),
             _ => None,
         }
@@ -56,6 +66,7 @@ impl FromRouter {
     pub(super) fn encode(&self) -> Vec<u8> {
         match self {
             Self::Up => b"U".to_vec(),
+            Self::Known => b"K".to_vec(),
             Self::Failed(why) => [b"F", why.as_bytes()].concat(),
             Self::Heard(sender, datagram) => heard(*sender, datagram),
         }
@@ -64,6 +75,7 @@ impl FromRouter {
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes {
             b"U" => Some(Self::Up),
+            b"K" => Some(Self::Known),
             [b'H', rest @ ..] => read_heard(rest).map(|(sender, datagram)| Self::Heard(sender, datagram)),
             [b'F', why @ ..] => Some(Self::Failed(String::from_utf8_lossy(why).into_owned())),
             _ => None,
@@ -73,7 +85,7 @@ impl FromRouter {
 
 /// A datagram and who has sent it: 16 bytes of an address, mapped where it is IPv4 and nothing where there is none, then
 /// pid, user and group, nothing for none.
-fn heard(sender: Sender, datagram: &[u8]) -> Vec<u8> {
+pub(super) fn heard(sender: Sender, datagram: &[u8]) -> Vec<u8> {
     let ip = sender.ip.map_or([0; 16], |ip| match ip {
         IpAddr::V4(ip) => ip.to_ipv6_mapped().octets(),
         IpAddr::V6(ip) => ip.octets(),
@@ -82,7 +94,7 @@ fn heard(sender: Sender, datagram: &[u8]) -> Vec<u8> {
     [b"H", &ip[..], &pid.to_le_bytes(), &uid.to_le_bytes(), &gid.to_le_bytes(), datagram].concat()
 }
 
-fn read_heard(bytes: &[u8]) -> Option<(Sender, Vec<u8>)> {
+pub(super) fn read_heard(bytes: &[u8]) -> Option<(Sender, Vec<u8>)> {
     let (ip, bytes) = bytes.split_first_chunk::<16>()?;
     let (pid, bytes) = bytes.split_first_chunk()?;
     let (uid, bytes) = bytes.split_first_chunk()?;
@@ -99,10 +111,10 @@ mod tests {
 
     #[test]
     fn what_is_said_is_understood() {
-        for said in [ToRouter::Drain { mercy_ms: 70_000, last: true }, ToRouter::Log] {
+        for said in [ToRouter::Drain { mercy_ms: 70_000, last: true }, ToRouter::Log, ToRouter::Tell, ToRouter::Known] {
             assert_eq!(ToRouter::decode(&said.encode()), Some(said));
         }
-        for said in [FromRouter::Up, FromRouter::Failed("no".into())] {
+        for said in [FromRouter::Up, FromRouter::Known, FromRouter::Failed("no".into())] {
             assert_eq!(FromRouter::decode(&said.encode()), Some(said));
         }
         let who = Credentials { pid: 7, uid: 8, gid: 9 };

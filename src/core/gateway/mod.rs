@@ -17,6 +17,7 @@ mod end;
 mod front;
 mod gate;
 mod host;
+mod known;
 mod link;
 mod mapper;
 mod message;

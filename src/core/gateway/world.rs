@@ -10,6 +10,7 @@ use slab::Slab;
 use super::date::Now;
 use super::end::Spare;
 use super::front::Front;
+use super::known::Known;
 use super::link::Owner;
 use super::mapper::{Node, Route};
 use super::pool::Pool;
@@ -36,6 +37,8 @@ pub(super) struct World {
     pub(super) owners: Slab<Owner>,
     /// Sessions whose backend had no room in its queue: they try again soon.
     pub(super) again: VecDeque<usize>,
+    /// For processes that come later.
+    pub(super) known: Known,
     /// Each answer is the last one of its connection.
     pub(super) draining: bool,
     /// So many requests were passed on.
@@ -91,6 +94,7 @@ impl World {
                 if heard.is_news() {
                     tracing::info!("{}: {heard}", self.name);
                 }
+                self.known.note(&heard, sender, datagram, now.ms);
                 Some(heard)
             }
             Err(refused) => {
@@ -105,6 +109,7 @@ impl World {
     /// Forgets who has announced nothing for too long.
     pub(super) fn forget_silent(&mut self) {
         let Some(nodes) = &mut self.route.subscribed else { return };
+        self.known.forget(self.now.ms);
         for line in nodes.tick(self.now.ms) {
             tracing::warn!("{}: {line}", self.name);
         }
