@@ -13,6 +13,7 @@ mod module;
 mod pidfile;
 mod privileges;
 mod python;
+mod service;
 mod start;
 mod unknown;
 

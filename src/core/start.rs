@@ -15,6 +15,7 @@ use crate::logfile::Outlet;
 use crate::master::{First, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
+use crate::service::Service;
 use crate::unknown::Unknown;
 use crate::{Place, exit, privileges, python, why};
 
@@ -31,6 +32,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
             return exit::FAILED;
         }
     };
+    let mut service = Service::of(&source.env);
     // The last line that anybody reads is the reason.
     match start(source, loaded, outlet, &audience).and_then(Master::run) {
         Ok(()) => {
@@ -40,6 +42,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         Err(failure) => {
             tracing::error!("{}", failure.reason);
             audience.tell(&failure);
+            service.tell(format!("STATUS={}", failure.reason.replace(char::is_control, " ")));
             failure.code
         }
     }
@@ -96,8 +99,8 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     let interpreter = python::find(&config, &source.env)?;
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     outlet.turn_to_second(&config, &source)?;
-    let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown })?)
+    let (audience, service) = (audience.clone(), Service::of(&source.env));
+    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, service })?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

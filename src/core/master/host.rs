@@ -20,7 +20,7 @@ use super::plan::{ALGORITHMS, Busyness, Cheaper};
 use crate::listeners::{Bound, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
-use crate::{python, why};
+use crate::{python, service, why};
 
 /// What the interpreter runs first.
 const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
@@ -264,10 +264,15 @@ fn processes(config: &Config) -> u32 {
     config.workers.processes.max(1)
 }
 
+/// The environment without what it says to this process alone.
+pub(super) fn for_children(ours: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    let is_own = |name: &OsString| VARIABLES.iter().chain(&service::VARIABLES).any(|variable| name == variable);
+    ours.iter().filter(|(name, _)| !is_own(name)).cloned().collect()
+}
+
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
-    let mut env = ours.to_vec();
-    env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
+    let mut env = for_children(ours);
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);
         env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));

@@ -7,6 +7,7 @@ mod fifo;
 mod harakiri;
 mod health;
 mod host;
+mod notice;
 mod order;
 mod plan;
 mod queues;

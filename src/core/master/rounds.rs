@@ -28,7 +28,8 @@ impl Master {
         let load = self.plan.wants_load().then_some(self.rounds.load_ms);
         let memory = self.plan.looks_at_memory_ms().map(|_| self.rounds.memory_ms);
         let others = [load, memory, self.touches.wake_ms(), self.desk.wake_ms(), Some(self.queues.wake_ms())];
-        others.into_iter().flatten().min()
+        let others = others.into_iter().chain([self.service_wake_ms()]);
+        others.flatten().min()
     }
 
     /// Looks at everything whose time has come.
@@ -52,6 +53,7 @@ impl Master {
             }
             self.fifos.look(&self.poll);
         }
+        self.attend_service(now);
         for wish in self.touches.look(now) {
             match wish {
                 Wish::Letter(letter) => self.obey(letter),

@@ -19,7 +19,8 @@ use ruwsgi_sys::{clock, memory, reap};
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
-use super::host::{Ground, Hosted, locks, settings};
+use super::host::{Ground, Hosted, for_children, locks, settings};
+use super::notice::{self, Told};
 use super::order::{How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
@@ -32,6 +33,7 @@ use crate::listeners::Bound;
 use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
+use crate::service::Service;
 use crate::start::{Failure, pidfile, show_name};
 use crate::unknown::Unknown;
 
@@ -49,6 +51,7 @@ pub(crate) struct First {
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
+    pub service: Service,
 }
 
 /// The master.
@@ -73,6 +76,8 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
+    pub(super) service: Service,
+    pub(super) told: Told,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
@@ -102,7 +107,7 @@ impl Master {
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptor()?;
-        let ground = Ground { env: first.source.env.clone(), module: first.module, log, locks };
+        let ground = Ground { env: for_children(&first.source.env), module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
         let mut desk = Desk::default();
@@ -126,6 +131,8 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            service: first.service,
+            told: Told::default(),
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
@@ -136,6 +143,7 @@ impl Master {
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        self.service.tell(notice::patience(settings(&self.first.0).load_ms));
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
         while self.over.is_none() {
@@ -459,6 +467,7 @@ impl Master {
     }
 
     fn tell(&mut self, event: &Event) {
+        self.tell_service(event);
         match event.level() {
             Level::Info => tracing::info!("{event}"),
             Level::Warning => tracing::warn!("{event}"),
@@ -495,6 +504,11 @@ impl Master {
         }
         self.pidfiles.iter_mut().for_each(Pidfile::keep);
         self.audience.dismiss();
+    }
+
+    /// Whoever waited for the start was told.
+    pub(super) fn is_welcome(&self) -> bool {
+        self.welcomed
     }
 
     /// A generation is complete: what was only held for the case that the start fails is let go.
