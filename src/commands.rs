@@ -1,5 +1,5 @@
 //! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, which asks a
-//! server instead of being one. The first word of the command line decides; everything else there is the server's.
+//! server instead of being one; `stacks` and `top` ask a running instance about itself. The first word of the command line decides; everything else there is the server's.
 //!
 //! Each command reads its words and writes text; the first three load a file as `--ini FILE` would. Nothing is started.
 
@@ -7,6 +7,9 @@ mod check;
 mod curl;
 mod explain;
 mod migrate;
+mod place;
+mod stacks;
+mod top;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -27,6 +30,8 @@ const VERBS: &[Verb] = &[
     Verb { command: explain::command, run: explain::run },
     Verb { command: migrate::command, run: migrate::run },
     Verb { command: curl::command, run: curl::run },
+    Verb { command: stacks::command, run: stacks::run },
+    Verb { command: top::command, run: top::run },
 ];
 
 /// The exit code of the command that the first word asks for, if it asks for one.

@@ -14,6 +14,7 @@ mod pidfile;
 mod privileges;
 mod python;
 mod service;
+mod stacks;
 mod start;
 mod unknown;
 
@@ -22,6 +23,7 @@ use std::io;
 
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_options::Config;
+pub use stacks::stacks;
 pub use start::run;
 
 /// The exit codes of the binary.

@@ -15,6 +15,7 @@ pub mod lock;
 pub mod memory;
 pub mod notify;
 pub mod privilege;
+pub mod probe;
 pub mod process;
 pub mod reap;
 pub mod signal;

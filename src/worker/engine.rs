@@ -78,6 +78,8 @@ pub struct Setup<'s> {
     pub slot: u32,
     /// Where the request lines go.
     pub log: Log,
+    /// Writes where the threads are into this, and returns at once.
+    pub stacks: &'s (dyn Fn(OwnedFd) + Sync),
 }
 
 /// What the options say, in the units of the engine.
@@ -138,6 +140,7 @@ pub(crate) struct Engine<'e> {
     pub seat: Seat<'e>,
     pub channel: &'e Channel,
     pub log: &'e Log,
+    pub stacks: &'e (dyn Fn(OwnedFd) + Sync),
     pub pid: u32,
     pub slot: u32,
     /// The worker takes no new connections and finishes what it has.
@@ -207,7 +210,7 @@ const SHORT_TICK_MS: u64 = 100;
 
 /// Serves until the master says to drain and everything is finished.
 pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
-    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log } = setup;
+    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log, stacks } = setup;
     let cores = config.workers.threads.max(1) as usize;
     let seat = scoreboard.seat(seat);
     // It has signals for the rest of the process's life.
@@ -229,6 +232,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         seat,
         channel: &channel,
         log: &log,
+        stacks,
         pid: std::process::id(),
         slot,
         draining: AtomicBool::new(false),

@@ -17,6 +17,7 @@ mod load;
 mod mount;
 mod names;
 mod reply;
+mod stacks;
 mod start_response;
 mod stdio;
 mod trouble;

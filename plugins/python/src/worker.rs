@@ -16,6 +16,8 @@ use ruwsgi_worker::{Listener, Setup};
 use crate::api;
 use crate::autoreload;
 use crate::mount;
+use crate::stacks::Stacks;
+use crate::stacks::tracebacker::Tracebacker;
 use crate::wsgi::Wsgi;
 use crate::zygote::{Failure, Zygote};
 
@@ -114,6 +116,8 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         }
     }
     autoreload::watch(&config, slot, &channel, files);
+    let stacks = Stacks::new(py, scoreboard.clone(), Seat { slot, seat });
+    let _tracebacker = Tracebacker::start(&config, slot, stacks.clone());
     let listeners = config.listeners().iter().zip(listeners).enumerate().filter_map(|(number, (said, fd))| {
         let mapped = mapped(&config.sockets, number);
         if mapped.as_ref().is_some_and(|workers| !workers.contains(&slot)) {
@@ -145,6 +149,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         seat,
         slot,
         log: log.clone(),
+        stacks: &|pipe| stacks.report(pipe),
     };
     let language = Wsgi {
         apps,

@@ -23,6 +23,7 @@ use crate::autoreload::{self, Files};
 use crate::birth::{self, Born};
 use crate::load;
 use crate::mount;
+use crate::stacks;
 use crate::stdio;
 use crate::trouble;
 use crate::warm_up;
@@ -135,6 +136,9 @@ impl Zygote {
     /// Loads the application, unless the workers do, and makes the heap ready to be shared.
     fn load(mut self, py: Python<'_>) -> Result<Self, Failure> {
         stdio::buffer_lines(py);
+        if let Err(error) = stacks::tell_crashes(py) {
+            tracing::warn!("a crash will leave no stack: {error}");
+        }
         load::add_paths(py, &self.config, &self.log);
         load::set_arguments(py, &self.config, &self.log);
         self.install_module(py)?;

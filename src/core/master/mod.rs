@@ -14,6 +14,7 @@ mod queues;
 mod reload;
 mod rounds;
 mod run;
+mod stacks;
 mod stats;
 mod survey;
 mod touch;

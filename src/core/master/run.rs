@@ -26,6 +26,7 @@ use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
+use super::stacks::Inquiry;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
@@ -78,6 +79,7 @@ pub(crate) struct Master {
     pub(super) rounds: Rounds,
     pub(super) service: Service,
     pub(super) told: Told,
+    pub(super) inquiry: Option<Inquiry>,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
@@ -133,6 +135,7 @@ impl Master {
             rounds: Rounds::default(),
             service: first.service,
             told: Told::default(),
+            inquiry: None,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
@@ -184,8 +187,9 @@ impl Master {
         // was said is read again while the dead one's pid is still its own.
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
+            let requests = self.requests_of(pid);
             match reap::reap(pid) {
-                Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
+                Ok(Some(end)) => self.feed(Input::Exited { pid, end, requests }),
                 _ => break,
             }
         }
@@ -219,12 +223,16 @@ impl Master {
     /// Last, so that who asks is told what came of everything else.
     fn attend_desk(&mut self) {
         let mut desk = std::mem::take(&mut self.desk);
-        desk.look(&self.poll, clock::coarse_ms(), |question| self.answer(question));
+        let asked = desk.look(&self.poll, clock::coarse_ms(), |question| self.answer(question));
         self.desk = desk;
+        if asked {
+            self.ask_for_stacks(false);
+        }
+        self.attend_inquiry(clock::coarse_ms());
     }
 
     fn take_signals(&mut self) {
-        while let Ok(Some(number)) = self.signals.next() {
+        while let Ok(Some((number, word))) = self.signals.next_with_word() {
             let signal = match number {
                 1 => Signal::Hup,
                 2 => Signal::Int,
@@ -233,6 +241,10 @@ impl Master {
                 20 => Signal::Tstp,
                 10 => {
                     self.say_stats();
+                    continue;
+                }
+                signal::ASK_STACKS => {
+                    self.asked_for_stacks(word);
                     continue;
                 }
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
