@@ -26,7 +26,8 @@ def write(target, name, data, first=b"\x07"):
 for name, raw in rows("http1"):
     write("http_head", name, raw)
     write("http_chunked", name, raw.partition(b"\r\n\r\n")[2])
-for protocol, target in [("uwsgi", "uwsgi_packet"), ("fastcgi", "fastcgi_records"), ("scgi", "scgi_netstring")]:
+for protocol, target in [("uwsgi", "uwsgi_packet"), ("fastcgi", "fastcgi_records"), ("scgi", "scgi_netstring"),
+                         ("subscription", "subscription_packet")]:
     for name, raw in rows(protocol):
         write(target, name, raw)
 for file in (HERE.parent / "examples").glob("*/uwsgi.ini"):

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Process, Server, Site, eventually};
+use crate::harness::{Client, Ends, Process, Server, Site, eventually};
 
 /// An application under control, with these options.
 fn control(ini: &str) -> Server {
@@ -283,6 +283,7 @@ fn a_reload_under_load_cuts_no_connection() {
                 }
             });
         }
+        let _ends = Ends(&over);
         for _ in 0..4 {
             let old = server.workers();
             server.signal(Signal::SIGHUP);
@@ -290,7 +291,6 @@ fn a_reload_under_load_cuts_no_connection() {
                 worker.wait_for_end("a worker of the old generation");
             }
         }
-        over.store(true, Ordering::Relaxed);
     });
 }
 
@@ -385,12 +385,13 @@ fn a_worker_that_is_killed_between_takes_a_request_with_it_and_none_is_served_tw
                 })
             })
             .collect();
+        let ends = Ends(&over);
         for round in 0..6 {
             let births = server.births();
             server.workers()[round % 3].signal(Signal::SIGKILL);
             server.wait_for_workers(births + 1);
         }
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         clients.into_iter().map(|client| client.join().unwrap()).fold((Vec::new(), 0), |(mut all, cuts), (own, cut)| {
             all.extend(own);
             (all, cuts + cut)

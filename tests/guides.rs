@@ -212,11 +212,8 @@ fn under_systemd() {
     let mut play = Play::of("docs/deploy/systemd.md");
     std::os::unix::fs::symlink(project().join("conf"), play.site.path("conf")).unwrap();
     // Whether the program is there is asked of the root of the machine.
-    let unit = play.site.path("etc/systemd/system/ruwsgi@.service").display().to_string();
-    let program = play.site.path("usr/bin/ruwsgi").display().to_string();
-    let verify =
-        format!("sed -i 's|^ExecStart=.* --ini|ExecStart={program} --ini|' {unit}\nsystemd-analyze verify --man=no");
-    play.page = play.page.replace("systemd-analyze verify", &verify);
+    let here = "sed -i 's|^ExecStart=.* --ini|ExecStart=/usr/bin/ruwsgi --ini|' /etc/systemd/system/ruwsgi@.service";
+    play.page = play.page.replace("systemd-analyze verify", &format!("{here}\nsystemd-analyze verify --man=no"));
     let _server = play.serve(false);
     play.run();
     let played = read(&play.site.path("played"));

@@ -248,7 +248,7 @@ fn help_and_version_are_answers() {
         (&["-h"], ["--ini FILE", "--processes NUM", "--help-all"]),
         (&["--help-all"], ["Workers", "--processes", "--log-format"]),
         (&["--help", "processes"], ["-p, --processes NUM, --workers NUM", "UWSGI_PROCESSES", "in a file"]),
-        (&["--help", "cpu-affinity"], ["cpu affinity", "not built yet", "a warning"]),
+        (&["--help", "never-swap"], ["mlockall", "not built yet", "a warning"]),
         (&["--options-status"], ["names of uWSGI's options", " work\n", "not needed"]),
         (&["completions", "bash"], ["_ruwsgi()", "--processes", "complete"]),
     ] {

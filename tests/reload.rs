@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Client, Server, Site, dedent, eventually, under_load};
+use crate::harness::{Client, Ends, Server, Site, dedent, eventually, under_load};
 
 /// An application that says which one it is.
 fn version(number: u32) -> String {
@@ -39,8 +39,9 @@ fn most_workers_during(server: &Server, during: impl FnOnce()) -> usize {
             }
             most
         });
+        let ends = Ends(&over);
         during();
-        over.store(true, Ordering::Relaxed);
+        drop(ends);
         assert!(master.alive());
         counting.join().unwrap()
     })

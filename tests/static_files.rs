@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
-use crate::harness::{Answer, Client, Server, Site, eventually};
+use crate::harness::{Answer, Client, Ends, Server, Site, eventually};
 
 const APP: &str = "
     def application(environ, start_response):
@@ -19,7 +19,7 @@ const APP: &str = "
 ";
 
 /// 2001-09-09 01:46:40 UTC
-const CHANGED: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
+pub const CHANGED: &str = "Sun, 09 Sep 2001 01:46:40 GMT";
 const BEFORE: &str = "Sun, 09 Sep 2001 01:46:39 GMT";
 
 /// `root/` has files and links, `out/` is what must not be reached; all files are of [`CHANGED`].
@@ -58,7 +58,7 @@ fn tree(site: &Site) {
     drop(UnixListener::bind(site.path("root/socket")).unwrap());
 }
 
-fn file(site: &Site, name: &str, bytes: &[u8]) {
+pub fn file(site: &Site, name: &str, bytes: &[u8]) {
     fs::write(site.path(name), bytes).unwrap();
     File::options().write(true).open(site.path(name)).unwrap().set_modified(changed()).unwrap();
 }
@@ -67,7 +67,7 @@ fn changed() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)
 }
 
-fn site() -> Site {
+pub fn site() -> Site {
     let site = Site::code(APP);
     tree(&site);
     site
@@ -77,7 +77,7 @@ fn serve() -> Server {
     site().ini("static-map = /s=root\nstatic-index = index.html").start()
 }
 
-fn get(server: &Server, path: &str, fields: &str) -> Answer {
+pub fn get(server: &Server, path: &str, fields: &str) -> Answer {
     server.answer_to(format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n{fields}\r\n"))
 }
 
@@ -235,12 +235,11 @@ fn a_link_that_is_moved_about_never_leads_out() {
                 }
             }
         });
+        let _ends = Ends(&over);
         let mut client = server.connect();
-        let seen: Vec<_> = (0..4000)
+        (0..4000)
             .map(|number| client.get(if number % 2 == 0 { "/s/moving/secret.txt" } else { "/s/moving/b.html" }))
-            .collect();
-        over.store(true, Ordering::Relaxed);
-        seen
+            .collect::<Vec<_>>()
     });
     let count = |text: &str| seen.iter().filter(|answer| answer.text() == text).count();
     assert_eq!(count("secret"), 0);
@@ -293,7 +292,6 @@ fn a_part_of_a_file() {
         ("bytes=abc", 416, "", Some("bytes */5")),
         ("bytes=-0", 416, "", Some("bytes */5")),
         ("bytes=99999999999999999999999-", 416, "", Some("bytes */5")),
-        ("bytes=0-1,3-4", 200, "hello", None),
         ("lines=0-1", 200, "hello", None),
     ] {
         let answer = get(&server, "/s/a.txt", &format!("Range: {range}\r\n"));
@@ -537,7 +535,6 @@ fn values_that_mean_nothing_end_the_start() {
         ("check-static =", ["check-static", "no value"]),
         ("static-expires = ( 60", ["static-expires", "regular expression"]),
         ("static-expires-type = text/css", ["static-expires-type", "TYPE=SECONDS"]),
-        ("check-static-docroot = true", ["check-static-docroot", "not served"]),
     ] {
         let ended = Site::app("hello.py").ini(line).run();
         assert_eq!(ended.code, 1, "{line}: {}", ended.log);

@@ -189,30 +189,20 @@ fn signals_that_mean_nothing_do_no_harm() {
     server.stop();
 }
 
+/// A terminal and some supervisors tell all processes at once.
 #[test]
-fn a_terminal_interrupt_to_everybody_is_graceful() {
-    let (mut server, mut client) = busy(Site::app("control.py").ini("processes = 2"));
-    for process in server.master().tree() {
-        process.signal(Signal::SIGINT);
+fn an_end_that_everybody_is_told_of_is_graceful() {
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let (mut server, mut client) = busy(Site::app("control.py").ini("processes = 2"));
+        for process in server.master().tree() {
+            process.signal(signal);
+        }
+        server.wait_for("stopping");
+        server.open_gate("gate");
+        assert_eq!(client.answer().ok(), "behind gate", "{signal}");
+        drop(client);
+        assert_eq!(server.wait_here().code, 0, "{signal}");
     }
-    server.wait_for("stopping");
-    server.open_gate("gate");
-    assert_eq!(client.answer().ok(), "behind gate");
-    drop(client);
-    assert_eq!(server.wait_here().code, 0);
-}
-
-#[test]
-fn a_term_to_everybody_is_graceful() {
-    let (mut server, mut client) = busy(Site::app("control.py").ini("processes = 2"));
-    for process in server.master().tree() {
-        process.signal(Signal::SIGTERM);
-    }
-    server.wait_for("stopping");
-    server.open_gate("gate");
-    assert_eq!(client.answer().ok(), "behind gate");
-    drop(client);
-    assert_eq!(server.wait_here().code, 0);
 }
 
 #[test]

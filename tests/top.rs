@@ -182,7 +182,8 @@ impl Terminal {
 fn plain(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     let first = parts.next().unwrap_or_default().to_owned();
-    let behind = |part: &str| part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest).to_owned();
+    let behind =
+        |part: &str| part.split_once(|c: char| c.is_ascii_alphabetic()).map_or("", |(_, rest)| rest).to_owned();
     let all: Vec<String> = std::iter::once(first).chain(parts.map(behind)).collect();
     all.join(" ").split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -196,8 +197,8 @@ fn a_terminal_is_left_as_it_was() {
     let site = Site::empty();
     let Some(mut terminal) = Terminal::open(&site, &address.to_string()) else { return };
     terminal.shows("sorted by id h help");
-    terminal.press("r");
-    terminal.shows("requests h help");
+    terminal.press("p");
+    terminal.shows("(p goes on)");
     terminal.press("h");
     terminal.shows("this help");
     terminal.press("q");

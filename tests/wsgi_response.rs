@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::harness::{Server, serve, serve_code};
+use crate::harness::{Server, Site, serve, serve_code};
 
 #[test]
 fn every_kind_of_iterable_is_sent() {
@@ -22,6 +22,33 @@ fn every_kind_of_iterable_is_sent() {
     ] {
         assert_eq!(client.get(path).ok(), text, "{path}");
     }
+}
+
+#[test]
+fn what_shows_its_memory_is_a_piece_where_that_is_asked_for() {
+    const APP: &str = r#"
+        import array
+
+        def application(environ, start_response):
+            start_response("200 OK", [("Content-Type", "text/plain")])
+            pieces = [array.array("b", b"6789"), bytearray(b"abc"), memoryview(b"def"), b"ciao", None]
+            kind = environ["PATH_INFO"]
+            if kind == "/number":
+                return [b"one", 2]
+            return {"/list": pieces, "/generator": iter(pieces), "/whole": bytearray(b"whole"), "/bytes": b"bytes"}[kind]
+    "#;
+    let server = Site::code(APP).ini("wsgi-accept-buffer = true").start();
+    for (path, text) in
+        [("/list", "6789abcdefciao"), ("/generator", "6789abcdefciao"), ("/whole", "whole"), ("/bytes", "bytes")]
+    {
+        assert_eq!(server.get(path).ok(), text, "{path}");
+    }
+    // The head and a piece are out already.
+    server.connect().send("GET /number HTTP/1.1\r\nHost: x\r\n\r\n").until(b"one");
+    server.wait_for("TypeError: memoryview: a bytes-like object is required, not 'int'");
+    let server = serve_code(APP);
+    assert_eq!(server.get("/list").status, 500);
+    assert_eq!(server.get("/bytes").ok(), "bytes");
 }
 
 #[test]

@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 fn main() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut files = BTreeSet::new();
-    for folder in ["src/sys", "src/log", "src/wire", "src/options", "src/contract", "src/worker", "plugins/python"] {
+    for folder in
+        ["src/sys", "src/log", "src/wire", "src/options", "src/contract", "src/stage", "src/worker", "plugins/python"]
+    {
         println!("cargo::rerun-if-changed={}", root.join(folder).display());
         collect(&root.join(folder), &mut files);
     }

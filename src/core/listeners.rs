@@ -17,6 +17,7 @@ use ruwsgi_sys::privilege;
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
+use crate::subscription::Socket;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -272,6 +273,19 @@ impl Bound {
     /// What it is called where the queues are told: the protocol and the address.
     pub(crate) fn name(&self) -> (&'static str, &str) {
         (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
+    }
+
+    /// As it is announced to routers: as it was written, if that says where it is.
+    pub(crate) fn announced(&self) -> Socket {
+        let (protocol, at) = self.name();
+        let port = at.rsplit_once(':').map_or("", |(_, port)| port);
+        let address = match &self.key.address {
+            Address::Inet { host, .. } if host.is_empty() || host == "*" => format!(":{port}"),
+            Address::Unix(path) => path.display().to_string(),
+            Address::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+            Address::Inet { .. } | Address::Given(_) => at.to_owned(),
+        };
+        Socket { protocol, address }
     }
 
     /// How many connections wait, and how many may. The kernel tells it of TCP only.

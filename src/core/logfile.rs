@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Source};
+use ruwsgi_stage::privileges;
 use ruwsgi_sys::stdio;
 
-use crate::{Place, privileges, why};
+use crate::{Place, why};
 
 /// The permissions of a new log file, as uWSGI has them.
 const MODE: u32 = 0o640;

@@ -6,24 +6,35 @@ use std::path::Path;
 use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Loaded, Source};
+use ruwsgi_stage::hooks::{self, Phase, Scene};
+use ruwsgi_stage::privileges::{self, Moment};
+use ruwsgi_stage::{Stopped, limits};
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{listen, process, reap, title};
 
 use crate::audience::{Audience, Standing};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
+use crate::master::environment;
 use crate::master::{First, Master};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::service::Service;
 use crate::unknown::Unknown;
-use crate::{Place, exit, privileges, python, why};
+use crate::{Place, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
 /// each reload.
 #[must_use]
 pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
+    // As yet, a signal ends this process, and the terminal sends it to all.
+    scene.grouped = false;
+    let begun = privileges::lower_at_once(&loaded.config).map_err(Stopped::from);
+    if let Err(stopped) = begun.and_then(|()| hooks::run(Phase::Asap, &loaded.config, &mut scene)) {
+        return Failure::from(stopped).end();
+    }
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
         Ok(Standing::Master(audience, outlet)) => (audience, outlet),
         Ok(Standing::Starter(code)) => return code,
@@ -34,16 +45,15 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
     };
     let mut service = Service::of(&source.env);
     // The last line that anybody reads is the reason.
-    match start(source, loaded, outlet, &audience).and_then(Master::run) {
+    match start((source, loaded), outlet, &audience, scene).and_then(Master::run) {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
         }
         Err(failure) => {
-            tracing::error!("{}", failure.reason);
             audience.tell(&failure);
             service.tell(format!("STATUS={}", failure.reason.replace(char::is_control, " ")));
-            failure.code
+            failure.end()
         }
     }
 }
@@ -62,7 +72,29 @@ impl From<String> for Failure {
     }
 }
 
-fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience) -> Result<Master, Failure> {
+impl From<Stopped> for Failure {
+    fn from(Stopped { code, reason }: Stopped) -> Self {
+        Self { code, reason }
+    }
+}
+
+impl Failure {
+    /// Says why; the exit code.
+    fn end(&self) -> u8 {
+        match self.code {
+            exit::DONE => tracing::info!("{}", self.reason),
+            _ => tracing::error!("{}", self.reason),
+        }
+        self.code
+    }
+}
+
+fn start(
+    (source, loaded): (Source, Loaded),
+    mut outlet: Outlet,
+    audience: &Audience,
+    mut scene: Scene,
+) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
@@ -72,6 +104,7 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     let module = Module::find(&config, &source)?;
     if let Some(mask) = config.process.umask {
@@ -80,18 +113,24 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     if let Some(count) = config.process.max_fd {
         limit_files(&config, count);
     }
+    limits::permit(&config)?;
     let mut listeners = Listeners::of(&config, &[])?;
     listeners.bind_inet()?;
     let mut pidfiles: Vec<Pidfile> = Vec::new();
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
-    if listeners.need_owner() {
+    hooks::run(Phase::PreJail, &config, &mut scene)?;
+    hooks::run(Phase::InJail, &config, &mut scene)?;
+    let lowers = privileges::moment(&config) == Moment::AtStart;
+    if lowers && !listeners.need_owner() && !config.process.drop_after_init {
+        privileges::lower(&config, &mut scene)?;
         change_folder(&config, &source)?;
         listeners.bind_unix()?;
-        privileges::drop_root(&config)?;
     } else {
-        privileges::drop_root(&config)?;
         change_folder(&config, &source)?;
         listeners.bind_unix()?;
+        if lowers {
+            privileges::lower(&config, &mut scene)?;
+        }
     }
     let listeners = listeners.open();
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
@@ -100,7 +139,9 @@ fn start(source: Source, loaded: Loaded, mut outlet: Outlet, audience: &Audience
     tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     outlet.turn_to_second(&config, &source)?;
     let (audience, service) = (audience.clone(), Service::of(&source.env));
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, service })?)
+    let first =
+        First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, service, scene };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

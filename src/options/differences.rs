@@ -59,6 +59,24 @@ const LIFE: &[Difference] = &[
         "returns when the first worker is ready, or with the code and the reason of a failure; the umask stays",
         "umask = 000",
     ),
+    differs(
+        "hooks: `hook-as-root`, `hook-as-user` and the like",
+        "`as-user` only if root was dropped; both several times if it was not; again at each reload",
+        "once, at the start; `as-user` always",
+        "",
+    ),
+    differs(
+        "a hook that fails in a worker: `hook-post-fork`, `hook-accepting`",
+        "the instance ends",
+        "the worker ends; a start or a reload fails, later it is replaced",
+        "",
+    ),
+    differs(
+        "`master-as-root`",
+        "the application is loaded as root, workers become the user",
+        "the zygote becomes the user before it loads the application",
+        "drop-after-apps = true",
+    ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
     differs(
         "`harakiri`",
@@ -163,6 +181,25 @@ const SOCKETS: &[Difference] = &[
         "close-on-exec = false",
     ),
     differs("`vacuum`", "off", "on; removes only what this server made", "vacuum = false"),
+    differs(
+        "announcements to routers (`subscribe-to`)",
+        "begin before the application is loaded; a stop closes the sockets at once",
+        "begin when a worker accepts; a stop unsubscribes, and takes requests for 200 ms more",
+        "",
+    ),
+    differs(
+        "the announced address of a socket that is bound to all addresses",
+        "as it is written: `:3031`",
+        "for routers of other machines the address of this machine, and the first socket that speaks uwsgi",
+        "",
+    ),
+    differs(
+        "`subscription-algo`",
+        "`wrr` gives a node all its turns in a row",
+        "`wrr` spreads them out; `iphash` keeps clients where they are when other nodes come and go; `p2c`",
+        "",
+    ),
+    differs("signed announcements", "can be played again when the node was forgotten", "are believed once", ""),
 ];
 
 /// Requests.
@@ -217,6 +254,36 @@ const RESPONSES: &[Difference] = &[
         "an `OSError` in the log for each",
         "no line",
         "ignore-write-errors = false",
+    ),
+    differs(
+        "static files: links out of the root, FIFOs and devices, names with `..` or an encoded slash",
+        "the application answers",
+        "404, and a line in the log",
+        "",
+    ),
+    differs(
+        "`Range` for a static file",
+        "only with `honour-range`, and only the first one",
+        "always, and up to 32 of them; with `ETag` and all conditions of RFC 9110",
+        "honour-range = false",
+    ),
+    differs(
+        "`static-gzip-all` and its kin",
+        "the names in `Accept-Encoding` count, not their weights; no `Vary`",
+        "weights count; files of Zstandard, too; `Vary`, and an `ETag` of their own",
+        "static-encodings = br,gzip",
+    ),
+    differs(
+        "`file-serve-mode`",
+        "names the compressed file, and answers conditions itself",
+        "the front end sees to both; odd characters of the path are escaped",
+        "",
+    ),
+    differs(
+        "`offload-threads`",
+        "threads that send to slow clients",
+        "threads that read what is not in memory; slow clients take none",
+        "",
     ),
 ];
 

@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn options_that_do_nothing_here_say_so() {
         for (name, parts) in [
-            ("cpu-affinity", ["not built yet: the kernel decides by itself", "not under strict"]),
+            ("never-swap", ["not built yet: the kernel decides by itself", "not under strict"]),
             ("https", ["not built yet: nothing listens", "allow-missing = https"]),
             ("rack", ["no part of this server: it runs Python; for Ruby there is Puma", "does not start"]),
             ("reaper", ["not needed: children of the application are always reaped", "starts with a warning"]),

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 
-use bstr::{BString, ByteSlice};
+use bstr::BString;
 
 use crate::absent::{Class, Topic};
 use crate::directive::{Directive, Origin};
@@ -58,9 +58,6 @@ fn verdict(directive: &Directive, allowed: &HashSet<&str>, circumstances: &Circu
     let Directive { name, origin, .. } = directive;
     let problem = match known(name) {
         Some(Known::Works) => return None,
-        Some(Known::Absent(_)) if asks_for_graceful_term(directive) => {
-            Problem::warning("not needed: SIGTERM lets requests finish anyway")
-        }
         Some(Known::Absent(topic)) => {
             let refused = refuses(topic.class, circumstances.strict) && !allowed.contains(name.as_str());
             absent(name, topic, refused)
@@ -75,13 +72,6 @@ fn verdict(directive: &Directive, allowed: &HashSet<&str>, circumstances: &Circu
 
 fn severe(error: bool, message: &str) -> Problem {
     if error { Problem::error(message) } else { Problem::warning(message) }
-}
-
-/// The usual way to make uWSGI stop gracefully calls a C function of it by its name.
-pub fn asks_for_graceful_term(directive: &Directive) -> bool {
-    let value = directive.value.as_ref().map(|value| value.to_str_lossy()).unwrap_or_default();
-    let asks = value.split_whitespace().eq(["unix_signal:15", "gracefully_kill_them_all"]);
-    directive.name == "hook-master-start" && asks
 }
 
 fn refuses(class: Class, strict: bool) -> bool {
@@ -165,13 +155,6 @@ mod tests {
         assert_eq!(error.lines().len(), 2);
         assert!(error.lines()[0].ends_with("(app.ini:1)"), "{error}");
         assert_eq!(judged(&lines, false, "route snmp").map(|notices| notices.len()), Ok(3));
-    }
-
-    #[test]
-    fn the_usual_hook_for_a_graceful_stop_is_not_needed() {
-        let hook = ("hook-master-start", "unix_signal:15 gracefully_kill_them_all");
-        assert_eq!(judged(&[hook], true, "").map(|notices| notices.len()), Ok(1));
-        assert!(judged(&[hook, ("hook-master-start", "exec:x")], false, "").is_err());
     }
 
     #[test]

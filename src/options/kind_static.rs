@@ -15,6 +15,65 @@ pub struct ExpiryOfType;
 /// `REGEXP SECONDS`
 pub struct ExpiryOfPattern;
 
+/// `REGEXP`, each time one more.
+pub struct Patterns;
+/// Names of encodings with commas between them.
+pub struct Encodings;
+/// `file-serve-mode`.
+pub struct FileServing;
+
+/// How a compressed file is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// Brotli (RFC 7932).
+    Br,
+    /// Zstandard (RFC 8878).
+    Zstd,
+    /// gzip (RFC 1952).
+    Gzip,
+}
+
+impl Encoding {
+    /// All of them, the smallest files first.
+    pub const ALL: [Self; 3] = [Self::Br, Self::Zstd, Self::Gzip];
+
+    /// Its name in HTTP.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+
+    /// What the name of a file ends with.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Br => ".br",
+            Self::Zstd => ".zst",
+            Self::Gzip => ".gz",
+        }
+    }
+
+    /// Whether this is what a client or an option calls it. `x-gzip` is the same (RFC 9110 8.4.1.3).
+    #[must_use]
+    pub fn is_named(self, name: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(self.name().as_bytes())
+            || (self == Self::Gzip && name.eq_ignore_ascii_case(b"x-gzip"))
+    }
+}
+
+/// Who sends a file that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServedBy {
+    /// This server.
+    Server,
+    /// The front end, told by this field.
+    FrontEnd(&'static str),
+}
+
 /// The most seconds that `Expires` may lie ahead.
 const MOST_SECONDS: i128 = i32::MAX as i128;
 
@@ -76,6 +135,57 @@ impl Kind for ExpiryOfPattern {
     }
 }
 
+impl Kind for Patterns {
+    type Field = Vec<String>;
+    const HINT: &'static str = "REGEXP";
+
+    fn read(field: &mut Vec<String>, said: &Said<'_>) -> Reading {
+        let text = said.value.filter(|text| !text.is_empty()).ok_or("no value")?;
+        Regex::new(text).map_err(|error| format!("{text:?} is not a regular expression: {error}"))?;
+        field.push(text.to_owned());
+        Ok(None)
+    }
+}
+
+impl Kind for Encodings {
+    type Field = Vec<Encoding>;
+    const HINT: &'static str = "LIST";
+    const TAKES: Option<&'static str> = Some("br, zstd and gzip, in the order of preference");
+
+    fn read(field: &mut Vec<Encoding>, said: &Said<'_>) -> Reading {
+        let mut encodings = Vec::new();
+        let words = said.value.unwrap_or_default().split([',', ' ']).filter(|word| !word.is_empty());
+        for word in words {
+            let named = Encoding::ALL.into_iter().find(|encoding| encoding.is_named(word.as_bytes()));
+            let encoding = named.ok_or_else(|| format!("{word:?} is none of br, zstd and gzip"))?;
+            if !encodings.contains(&encoding) {
+                encodings.push(encoding);
+            }
+        }
+        if encodings.is_empty() {
+            return Err("no value".into());
+        }
+        *field = encodings;
+        Ok(None)
+    }
+}
+
+impl Kind for FileServing {
+    type Field = ServedBy;
+    const HINT: &'static str = "MODE";
+    const TAKES: Option<&'static str> = Some("x-sendfile or x-accel-redirect");
+
+    fn read(field: &mut ServedBy, said: &Said<'_>) -> Reading {
+        let text = said.value.unwrap_or_default();
+        *field = match text.to_ascii_lowercase().as_str() {
+            "x-sendfile" | "xsendfile" => ServedBy::FrontEnd("X-Sendfile"),
+            "x-accel-redirect" | "xaccelredirect" | "nginx" => ServedBy::FrontEnd("X-Accel-Redirect"),
+            _ => return Err(format!("{text:?} is neither x-sendfile nor x-accel-redirect")),
+        };
+        Ok(None)
+    }
+}
+
 fn push(field: &mut Vec<Expiry>, of: &str, seconds: &str) -> Reading {
     let number = Number::read(Some(seconds));
     let problem = number.problem.clone();
@@ -119,6 +229,29 @@ mod tests {
     fn an_empty_path_is_not_the_current_directory() {
         assert_eq!(read::<Paths>("").1, Err("no value".into()));
         assert_eq!(read::<Paths>("static").0, ["static"]);
+    }
+
+    #[test]
+    fn encodings_are_a_list_without_strangers() {
+        use Encoding::{Br, Gzip, Zstd};
+        let read = |value: &str| {
+            let mut field = Encoding::ALL.to_vec();
+            let said = Said { name: "option", value: Some(value), bytes: Some(value.into()), origin: &Origin::Argv };
+            Encodings::read(&mut field, &said).map(|_| field)
+        };
+        assert_eq!(read("zstd, br"), Ok(vec![Zstd, Br]));
+        assert_eq!(read("GZIP gzip"), Ok(vec![Gzip]));
+        for wrong in ["", ",", "gzip,deflate"] {
+            assert!(read(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn patterns_are_regular_expressions() {
+        assert_eq!(read::<Patterns>(r"\.css$").0, [r"\.css$"]);
+        for wrong in ["", "("] {
+            assert!(read::<Patterns>(wrong).1.is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

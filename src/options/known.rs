@@ -157,18 +157,14 @@ mod tests {
             "snmp",
             "emperor",
             "worker-mount",
-            "check-static-docroot",
             "route",
-            "chroot",
-            "cap",
             "unshare",
             "chunked-input-limit",
-            "limit-as",
             "attach-daemon",
             "ssl-option",
             "emperor-tyrant",
             "fastrouter",
-            "subscriptions-sign-check",
+            "subscription-vassal-required",
             "http-to",
             "cron",
             "pam",
@@ -177,7 +173,7 @@ mod tests {
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "cpu-affinity", "log-encoder"] {
+        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "never-swap", "log-encoder"] {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
         for name in ["reaper", "wsgi-strict", "log-master"] {

@@ -47,12 +47,15 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_hook;
 mod kind_language;
 mod kind_log;
 mod kind_path;
+mod kind_privilege;
 mod kind_process;
 mod kind_socket;
 mod kind_static;
+mod kind_subscription;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -94,6 +97,10 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_hook::{Action, Awaited, Hook, Meaning};
+pub use kind_privilege::{Bounds, CAPABILITIES};
+pub use kind_static::{Encoding, ServedBy};
+pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]
@@ -112,6 +119,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Workers,
+    Cheaper, Collected, Config, Control, Expiry, Hooks, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
+    StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

@@ -14,7 +14,6 @@ use bstr::{BString, ByteSlice};
 
 use crate::absent::Class;
 use crate::directive::Directive;
-use crate::judge::asks_for_graceful_term;
 use crate::known::{Known, known};
 use crate::meaning::{meaning, replaces};
 use crate::record::Record;
@@ -135,9 +134,6 @@ fn used(records: &[Record]) -> HashSet<&[u8]> {
 /// Why a line might be left out; whether it can be is decided by what the rest means.
 fn reason(index: usize, kept: &[Option<Directive>]) -> Option<String> {
     let this = kept[index].as_ref()?;
-    if asks_for_graceful_term(this) {
-        return Some("SIGTERM lets requests finish anyway".to_owned());
-    }
     let later = kept[index + 1..].iter().flatten().find(|later| replaces(this, later));
     if let Some(later) = later {
         return Some(format!("overridden by {} ({})", later.line().to_str_lossy(), later.origin));

@@ -118,7 +118,7 @@ mod tests {
         for shell in ["bash", "zsh", "fish"] {
             let script = asked(&words(&format!("completions {shell}"))).expect("asked").expect("a shell");
             assert!(script.contains("processes") && script.contains("http-socket"), "{shell}");
-            assert!(script.contains("migrate") && !script.contains("cpu-affinity"), "{shell}");
+            assert!(script.contains("migrate") && !script.contains("never-swap"), "{shell}");
         }
         assert!(asked(&words("completions csh")).expect("asked").is_err());
         assert!(asked(&words("completions")).expect("asked").is_err());

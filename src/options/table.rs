@@ -11,12 +11,17 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
 use crate::kind_path::{MorePaths, OnePath};
+use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
 use crate::kind_socket::{Fields, Mappings};
-use crate::kind_static::{ExpiryOfPattern, ExpiryOfType, Mapping, Paths};
+use crate::kind_static::{
+    Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
+};
+use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -130,8 +135,18 @@ pub const OURS: &[&str] = &[
     "reload-surge",
     "reload-in-place",
     "warm-up",
+    "no-new-privs",
+    "rlimit-core",
+    "rlimit-cpu",
+    "rlimit-data",
+    "rlimit-fsize",
+    "rlimit-memlock",
+    "rlimit-stack",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
+    "static-fallback",
+    "static-fallback-except",
+    "static-encodings",
 ];
 
 #[cfg(feature = "argv")]
@@ -402,6 +417,44 @@ options! {
         ["uid"] => uid: Text as "USER";
         /// run as this group, by name or number
         ["gid"] => gid: Text as "GROUP";
+        /// the process is in this group too; of several, in these and no others
+        ["add-gid"] => add_gid: Texts as "GROUP";
+        /// not in the other groups of the user
+        ["no-initgroups"] => no_initgroups: Flag;
+        /// become this user before anything else
+        ["immediate-uid"] => immediate_uid: Text as "USER";
+        /// become this group before anything else
+        ["immediate-gid"] => immediate_gid: Text as "GROUP";
+        /// the master stays root; the zygote becomes the user before it loads the application
+        ["master-as-root"] => master_as_root: Flag;
+        /// sockets are bound as root
+        ["drop-after-init"] => drop_after_init: Flag;
+        /// the application is loaded as root
+        ["drop-after-apps"] => drop_after_apps: Flag;
+        /// of the powers of root, keep these: net_bind_service,chown
+        ["cap"] => cap: Capabilities;
+        /// sudo and other setuid programs give nobody anything
+        ["no-new-privs"] => no_new_privs: Flag;
+        /// this folder is all that there is
+        ["chroot"] => chroot: OnePath as "DIR";
+        /// a worker has at most so many MiB of addresses
+        ["limit-as"] => limit_as: Requests as "MIB";
+        /// the user has at most so many processes
+        ["limit-nproc"] => limit_nproc: Requests as "NUM";
+        /// the size of a file that a crash leaves
+        ["rlimit-core"] => rlimit_core: Limit;
+        /// seconds of the processor for a worker
+        ["rlimit-cpu"] => rlimit_cpu: Limit;
+        /// bytes of the data segment of a worker
+        ["rlimit-data"] => rlimit_data: Limit;
+        /// bytes of a file that a worker writes
+        ["rlimit-fsize"] => rlimit_fsize: Limit;
+        /// bytes of memory that a worker may lock
+        ["rlimit-memlock"] => rlimit_memlock: Limit;
+        /// bytes of the stack of a worker
+        ["rlimit-stack"] => rlimit_stack: Limit;
+        /// each worker runs on NUM processors of its own, as far as there are enough
+        ["cpu-affinity"] => cpu_affinity: Few as "NUM";
         /// the mask of permissions for new files, such as 022
         ["umask"] => umask: Umask;
         /// how many files a process may have open; otherwise as it was started
@@ -446,6 +499,84 @@ options! {
         ["procname-append"] => procname_append: Text as "TEXT";
     }
 
+    /// What processes do on their way, besides their work.
+    pub struct Hooks: "Hooks" as hooks {
+        /// do this as soon as the configuration was read
+        ["hook-asap"] => hook_asap: Actions;
+        /// mount this as soon as the configuration was read
+        ["mount-asap"] => mount_asap: MountHooks;
+        /// unmount this as soon as the configuration was read
+        ["umount-asap"] => umount_asap: UmountHooks;
+        /// run this command as soon as the configuration was read
+        ["exec-asap"] => exec_asap: Commands;
+        /// do this before the privileges are dropped and chroot
+        ["hook-pre-jail"] => hook_pre_jail: Actions;
+        /// mount this before the privileges are dropped and chroot
+        ["mount-pre-jail"] => mount_pre_jail: MountHooks;
+        /// unmount this before the privileges are dropped and chroot
+        ["umount-pre-jail"] => umount_pre_jail: UmountHooks;
+        /// run this command before the privileges are dropped and chroot
+        ["exec-pre-jail"] => exec_pre_jail: Commands;
+        /// do this after that
+        ["hook-in-jail"] => hook_in_jail: Actions;
+        /// mount this after that
+        ["mount-in-jail"] => mount_in_jail: MountHooks;
+        /// unmount this after that
+        ["umount-in-jail"] => umount_in_jail: UmountHooks;
+        /// run this command after that
+        ["exec-in-jail"] => exec_in_jail: Commands;
+        /// do this as root, right before the privileges are dropped
+        ["hook-as-root"] => hook_as_root: Actions;
+        /// mount this as root, right before the privileges are dropped
+        ["mount-as-root"] => mount_as_root: MountHooks;
+        /// unmount this as root, right before the privileges are dropped
+        ["umount-as-root"] => umount_as_root: UmountHooks;
+        /// run this command as root, right before the privileges are dropped
+        ["exec-as-root"] => exec_as_root: Commands;
+        /// do this right after the privileges were dropped
+        ["hook-as-user"] => hook_as_user: Actions;
+        /// run this command right after the privileges were dropped
+        ["exec-as-user"] => exec_as_user: Commands;
+        /// do this when the instance ends
+        ["hook-as-user-atexit"] => hook_as_user_atexit: Actions;
+        /// run this command when the instance ends
+        ["exec-as-user-atexit"] => exec_as_user_atexit: Commands;
+        /// do this before the application is loaded
+        ["hook-pre-app"] => hook_pre_app: Actions;
+        /// run this command before the application is loaded
+        ["exec-pre-app"] => exec_pre_app: Commands;
+        /// do this after the application was loaded
+        ["hook-post-app"] => hook_post_app: Actions;
+        /// run this command after the application was loaded
+        ["exec-post-app"] => exec_post_app: Commands;
+        /// do this in each worker, as soon as it is there
+        ["hook-post-fork"] => hook_post_fork: Actions;
+        /// do this in each worker, before it accepts
+        ["hook-accepting"] => hook_accepting: Actions;
+        /// do this in the first worker, before it accepts
+        ["hook-accepting1"] => hook_accepting1: Actions;
+        /// do this in each worker, before it accepts, unless it replaces one
+        ["hook-accepting-once"] => hook_accepting_once: Actions;
+        /// do this in the first worker, before it accepts, unless it replaces one
+        ["hook-accepting1-once"] => hook_accepting1_once: Actions;
+        /// do this when the master begins its work
+        ["hook-master-start"] => hook_master_start: Actions;
+        /// do this whenever a file is touched
+        ["hook-touch"] => hook_touch: TouchHooks;
+        /// wait until this is there
+        ["wait-for-fs"] => wait_for_fs: Awaits;
+        /// wait until this is a file
+        ["wait-for-file"] => wait_for_file: Awaits;
+        /// wait until this is a folder
+        ["wait-for-dir"] => wait_for_dir: Awaits;
+        /// for at most so many seconds [60]
+        ["wait-for-fs-timeout"] => wait_for_fs_timeout: OneOrMore as "SECONDS" = 60;
+        /// wait until somebody accepts connections here
+        ["wait-for-socket"] => wait_for_socket: Awaits as "ADDRESS";
+        /// for at most so many seconds [60]
+        ["wait-for-socket-timeout"] => wait_for_socket_timeout: OneOrMore as "SECONDS" = 60;
+    }
+
     /// The application and its interpreter.
     pub struct Python: "Python" as python {
         /// load this module: package.module or package.module:callable
@@ -472,6 +603,8 @@ options! {
         ["write-errors-tolerance"] => write_errors_tolerance: Requests;
         /// a client that is gone ends no response: write() raises, and that is all
         ["write-errors-exception-only"] => write_errors_exception_only: Flag;
+        /// pieces of a body may be arrays, bytearrays and the like
+        ["wsgi-accept-buffer", "wsgi-accept-buffers"] => accept_buffers: Flag;
         /// give the application no wsgi.file_wrapper
         ["wsgi-disable-file-wrapper"] => disable_file_wrapper: Flag;
         /// always on: wsgi.input reads chunked bodies to their end
@@ -510,6 +643,28 @@ options! {
         ["static-skip-ext"] => static_skip_ext: Paths as "SUFFIX";
         /// links may lead into this directory
         ["static-safe"] => static_safe: Paths as "DIR";
+        /// serve what is in the directory that the front end says, DOCUMENT_ROOT
+        ["check-static-docroot"] => check_static_docroot: Flag;
+        /// answer pages below PREFIX that have no file with this one
+        ["static-fallback"] => static_fallback: Mapping;
+        /// but not below this prefix
+        ["static-fallback-except"] => static_fallback_except: Paths as "PREFIX";
+        /// send compressed files beside those whose path matches
+        ["static-gzip"] => static_gzip: Patterns;
+        /// send compressed files beside all of them
+        ["static-gzip-all"] => static_gzip_all: Flag;
+        /// send compressed files beside those whose path starts so
+        ["static-gzip-dir", "static-gzip-prefix"] => static_gzip_dir: Paths as "PREFIX";
+        /// send compressed files beside those whose path ends so
+        ["static-gzip-ext", "static-gzip-suffix"] => static_gzip_ext: Paths as "SUFFIX";
+        /// the best of them first [br,zstd,gzip]
+        ["static-encodings"] => static_encodings: Encodings = Encoding::ALL.to_vec();
+        /// let the front end send files: x-sendfile or x-accel-redirect
+        ["file-serve-mode", "fileserve-mode"] => file_serve_mode: FileServing = ServedBy::Server;
+        /// so many threads in each worker for files not in memory [0]
+        ["offload-threads", "offload-thread"] => offload_threads: Few;
+        /// copy files where sendfile(2) sends them otherwise
+        ["disable-sendfile"] => disable_sendfile: Flag;
         /// take media types from this file, too
         ["mimefile", "mime-file"] => mimefile: Paths as "FILE";
         /// answer requests for a part of a file (on)
@@ -636,6 +791,44 @@ options! {
         ["memory-report"], 'm' => memory_report: Flag;
         /// answer health checks there over HTTP: /livez and /readyz
         ["admin"] => admin: Text as "ADDRESS";
+    }
+
+    /// Who tells whom where requests can go: instances tell routers, which believe some.
+    pub struct Subscriptions: "Subscriptions" as subscriptions {
+        /// tell this router that requests for KEY may come here
+        ["subscribe-to", "st", "subscribe"] => to: Subscribe;
+        /// the same, with more to say
+        ["subscribe2"] => to_by_keys: SubscribeByKeys;
+        /// how often [10]
+        ["subscribe-freq"] => freq: OneOrMore as "SECONDS" = 10;
+        /// the share of the requests that this instance wants; 0 is 1
+        ["weight"] => weight: Requests as "NUM";
+        /// it is the number of requests that can run at a time
+        ["auto-weight"] => auto_weight: FlagWithValue;
+        /// requests come in packets of this first number
+        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        /// routers may say there, in datagrams, that they know this instance
+        ["subscription-notify-socket"] => notify_socket: Text as "FILE";
+        /// take no new requests from routers while a reload is under way
+        ["unsubscribe-on-graceful-reload"] => off_at_reload: Flag;
+        /// tell routers nothing before S is written into the FIFO
+        ["start-unsubscribed"] => start_off: Flag;
+        /// tell and want to know who announces, over unix sockets
+        ["subscriptions-use-credentials"] => use_credentials: Flag;
+        /// routers: how requests are shared out: wrr, lrc, wlrc, iphash, p2c [wrr]
+        ["subscription-algo"] => algorithm: Balancer = "wrr";
+        /// routers: ask .b.c and .c too where there is nobody for a.b.c
+        ["subscription-dotsplit"] => dotsplit: Flag;
+        /// routers: how long without an announcement until nothing goes there [17]
+        ["subscription-tolerance"] => tolerance: OneOrMore as "SECONDS" = 17;
+        /// routers: believe what the key DIR/KEY.pem has signed, and nothing else
+        ["subscriptions-sign-check"] => sign_check: DigestAndFolder;
+        /// routers: how old a signature may be [86400]
+        ["subscriptions-sign-check-tolerance"] => sign_tolerance: OneOrMore as "SECONDS" = 86_400;
+        /// routers: this user needs no signature, over unix sockets
+        ["subscriptions-sign-skip-uid"] => sign_skip_uid: Uids;
+        /// routers: believe only the owner of the file KEY in this folder
+        ["subscriptions-credentials-check"] => credentials_check: Paths as "DIR";
     }
 
     /// Where the configuration comes from, and how strictly it is read.

@@ -74,6 +74,12 @@ fn read(clock: ClockId) -> TimeSpec {
     clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
 }
 
+/// Waits a little: for what sends nobody an event, such as another process that is about to listen. A signal ends it.
+pub fn pause(most: std::time::Duration) {
+    let most = nix::poll::PollTimeout::try_from(most).unwrap_or(nix::poll::PollTimeout::MAX);
+    let _ = nix::poll::poll(&mut [], most);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

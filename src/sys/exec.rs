@@ -2,12 +2,19 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout};
 
+use crate::limit::Limit;
+use crate::reap::{self, End};
 use crate::{process, signal};
 
 /// What to start. Without a slash, `program` is looked for on the `PATH` of `env`.
@@ -24,20 +31,60 @@ pub struct Program<'a> {
     pub input: bool,
     /// Descriptors that it gets under the numbers they have here. All others are close-on-exec.
     pub keep: &'a [BorrowedFd<'a>],
+    /// What else it differs in from this process.
+    pub own: Own<'a>,
+}
+
+/// What a program may have of its own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own<'a> {
+    /// It leads a session, and so a group: no terminal, and all of it can be signalled at once.
+    pub session: bool,
+    /// It goes on when this process is gone.
+    pub outlives: bool,
+    /// It hears SIGINT.
+    pub interruptible: bool,
+    /// Its folder; `None`: ours.
+    pub folder: Option<&'a Path>,
+    /// Its user and group, in this order; `None`: ours.
+    pub user: Option<u32>,
+    /// Its group; `None`: ours.
+    pub group: Option<u32>,
+    /// What it may have at most.
+    pub limits: &'a [Limit],
+    /// It writes there instead of to our standard output and error.
+    pub output: Option<BorrowedFd<'a>>,
 }
 
 /// Starts it; its pid. An error is the exec's own: what is not there or not executable is told here, not by a dead
-/// child. The child has no signal blocked, ignores SIGINT, and dies with this process.
+/// child. The child has no signal blocked, ignores SIGINT and dies with this process, unless it is to have it otherwise.
 pub fn start(program: &Program<'_>) -> io::Result<i32> {
     let keep: Vec<RawFd> = program.keep.iter().map(AsRawFd::as_raw_fd).collect();
-    let (parent, mask) = (process::id(), program.umask);
+    let (parent, mask, own) = (process::id(), program.umask, &program.own);
+    let (session, outlives, interruptible) = (own.session, own.outlives, own.interruptible);
+    let limits = own.limits.to_vec();
     let mut command = Command::new(program.program);
     command.args(program.args).env_clear().envs(program.env.iter().map(|(name, value)| (name, value)));
     if !program.input {
         command.stdin(Stdio::null());
     }
+    if let Some(output) = own.output {
+        command.stdout(output.try_clone_to_owned()?).stderr(output.try_clone_to_owned()?);
+    }
+    if let Some(folder) = own.folder {
+        command.current_dir(folder);
+    }
+    if let Some(user) = own.user {
+        command.uid(user);
+    }
+    if let Some(group) = own.group {
+        command.gid(group);
+    }
     let between = move || {
-        signal::for_a_child()?;
+        signal::for_a_child(interruptible)?;
+        if session {
+            process::new_session()?;
+        }
         if let Some(mask) = mask {
             crate::listen::set_umask(mask);
         }
@@ -45,13 +92,61 @@ pub fn start(program: &Program<'_>) -> io::Result<i32> {
             // SAFETY: the caller's descriptors, borrowed until the exec is over, have the same numbers in the child.
             fcntl(unsafe { BorrowedFd::borrow_raw(*number) }, FcntlArg::F_SETFD(FdFlag::empty()))?;
         }
+        limits.iter().try_for_each(Limit::set)?;
+        if outlives {
+            return Ok(());
+        }
         process::die_with_parent()?;
         if process::parent_id() == parent { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     };
-    // SAFETY: the master has one thread, so the child's copy of its memory is consistent and may be used freely.
+    // SAFETY: between makes system calls and reads what was made before the fork; it neither allocates nor locks.
     unsafe { command.pre_exec(between) };
-    // The child is not waited for here: the master reaps every child in one place.
+    // The child is not waited for here: its end is taken in one place.
     Ok(command.spawn()?.id() as i32)
+}
+
+/// A child that ends, as somebody waits for it.
+pub struct Ending {
+    pid: i32,
+    bell: Option<OwnedFd>,
+}
+
+impl Ending {
+    /// Of this child.
+    pub fn of(pid: i32) -> io::Result<Self> {
+        // SAFETY: two numbers; the descriptor is new and nobody else's.
+        let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) } as RawFd;
+        // SAFETY: as above.
+        let bell = (number >= 0).then(|| unsafe { OwnedFd::from_raw_fd(number) });
+        Ok(Self { pid, bell })
+    }
+
+    /// Waits so long for it at most. `Ok(None)`: it lives on. Its end was taken by somebody else: `Exited(0)`, since
+    /// nobody can tell.
+    pub fn wait(&self, most: Duration) -> io::Result<Option<End>> {
+        // A time too far away to be told is never.
+        let until = Instant::now().checked_add(most);
+        loop {
+            if let Some(end) = reap::reap(self.pid)? {
+                return Ok(Some(end));
+            }
+            if !reap::is_child(self.pid) {
+                return Ok(Some(End::Exited(0)));
+            }
+            let left = until.map_or(most, |until| until.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                return Ok(None);
+            }
+            // Without a bell (an older kernel), one looks again from time to time.
+            let nap = if self.bell.is_some() { left } else { left.min(Duration::from_millis(50)) };
+            let mut fds: Vec<PollFd<'_>> =
+                self.bell.iter().map(|bell| PollFd::new(bell.as_fd(), PollFlags::POLLIN)).collect();
+            match nix::poll::poll(&mut fds, PollTimeout::try_from(nap).unwrap_or(PollTimeout::MAX)) {
+                Ok(_) | Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
 }
 
 /// Programs that this process starts get this descriptor too.
@@ -63,8 +158,6 @@ pub fn keep_at_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reap::{self, End};
-    use std::os::fd::AsFd;
 
     fn end_of(pid: i32) -> End {
         loop {
@@ -86,6 +179,7 @@ mod tests {
             umask: Some(0o027),
             input: true,
             keep: &[write.as_fd()],
+            own: Own::default(),
         };
         assert_eq!(end_of(start(&program).unwrap()), End::Exited(0));
         drop(write);
@@ -103,6 +197,7 @@ mod tests {
             umask: None,
             input: false,
             keep: &[],
+            own: Own::default(),
         };
         assert_eq!(start(&program).unwrap_err().kind(), io::ErrorKind::NotFound);
     }

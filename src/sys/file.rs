@@ -4,14 +4,14 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use crate::stream;
 
@@ -46,6 +46,9 @@ pub enum Links {
     None,
 }
 
+/// For reading. Whatever stands there by now, this neither waits for anybody nor takes a terminal.
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_NONBLOCK).union(OFlag::O_NOCTTY).union(OFlag::O_CLOEXEC);
+
 /// How often a path is tried again while somebody moves directories about.
 const ATTEMPTS: u32 = 8;
 
@@ -54,6 +57,14 @@ const PIECE_BYTES: usize = 64 * 1024;
 
 /// openat2(2) was asked for in vain: the kernel is older than 5.6, or a filter of system calls does not know it.
 static STEPWISE: AtomicBool = AtomicBool::new(false);
+
+/// sendfile(2) is not to be used.
+static COPIES: AtomicBool = AtomicBool::new(false);
+
+/// From now on, files are read and written where sendfile(2) would send them: some file systems get it wrong.
+pub fn always_copy() {
+    COPIES.store(true, Ordering::Relaxed);
+}
 
 /// Whether paths are resolved step by step, because there is no openat2(2). Known after the first look.
 #[must_use]
@@ -71,7 +82,17 @@ pub fn root(path: &Path) -> io::Result<OwnedFd> {
 /// leads through a link that is not followed.
 pub fn find_beneath(root: BorrowedFd<'_>, path: &[u8], links: Links) -> io::Result<Found> {
     let path = CString::new(if path.is_empty() { b"." } else { path }).map_err(|_| Errno::EINVAL)?;
-    find(|flags| open_beneath(root, &path, flags, links))
+    let open = |flags| open_beneath(root, &path, flags, links);
+    // Mostly it is a file, and a look from outside costs less. It decides nothing: what it saw may lie elsewhere, or be
+    // another thing by now.
+    let seems_regular = nix::sys::stat::fstatat(root, &*path, AtFlags::empty());
+    if seems_regular.is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG)
+        && let Ok(file) = open(READ)
+        && let (SFlag::S_IFREG, facts) = look(&file)?
+    {
+        return Ok(Found::File(file, facts));
+    }
+    find(open)
 }
 
 /// Finds what is at a path that is trusted.
@@ -87,8 +108,7 @@ fn find(open: impl Fn(OFlag) -> nix::Result<OwnedFd>) -> io::Result<Found> {
         SFlag::S_IFDIR => return Ok(Found::Directory),
         _ => return Ok(Found::Special),
     }
-    // Whatever stands there by now: this neither waits for anybody nor takes a terminal.
-    let file = open(OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC)?;
+    let file = open(READ)?;
     Ok(match look(&file)? {
         (SFlag::S_IFREG, facts) => Found::File(file, facts),
         (SFlag::S_IFDIR, _) => Found::Directory,
@@ -103,7 +123,11 @@ fn look(file: &OwnedFd) -> nix::Result<(SFlag, Facts)> {
         modified: stat.st_mtime,
         modified_nanos: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
     };
-    Ok((SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT, facts))
+    Ok((kind(&stat), facts))
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT
 }
 
 fn open_beneath(root: BorrowedFd<'_>, path: &CStr, flags: OFlag, links: Links) -> nix::Result<OwnedFd> {
@@ -157,22 +181,39 @@ pub fn read(file: BorrowedFd<'_>, offset: u64, length: usize, buffer: &mut Vec<u
     let start = buffer.len();
     buffer.resize(start + length, 0);
     let mut got = 0;
-    let result = loop {
+    let mut result = Ok(());
+    while got < length {
         let at = libc::off_t::try_from(offset + got as u64).unwrap_or(libc::off_t::MAX);
         match nix::sys::uio::pread(file, &mut buffer[start + got..], at) {
-            Ok(0) => break Ok(()),
+            Ok(0) => break,
             Ok(more) => got += more,
             Err(Errno::EINTR) => {}
-            Err(error) => break Err(error.into()),
+            Err(error) => {
+                result = Err(error.into());
+                break;
+            }
         }
-    };
+    }
     buffer.truncate(start + got);
     result
+}
+
+/// Whether reading a file at `offset` waits for no disk. Where nobody can say, it might.
+#[must_use]
+pub fn is_cached(file: BorrowedFd<'_>, offset: u64) -> bool {
+    let Ok(at) = libc::off_t::try_from(offset) else { return true };
+    let mut byte = 0_u8;
+    let room = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+    // SAFETY: the one part has room for the one byte that is read.
+    unsafe { libc::preadv2(file.as_raw_fd(), &raw const room, 1, at, libc::RWF_NOWAIT) >= 0 }
 }
 
 /// Sends `length` bytes of a file from `offset` on, as many as the stream takes now, without blocking on it; how many
 /// went out. 0 is the end of the file, `WouldBlock` no room. A client that is gone: an error, never a signal.
 pub fn send(stream: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, length: usize) -> io::Result<usize> {
+    if COPIES.load(Ordering::Relaxed) {
+        return copy(stream, file, offset, length);
+    }
     let mut at = libc::off64_t::try_from(offset).map_err(|_| Errno::EOVERFLOW)?;
     let sent = without_sigpipe(|| {
         loop {
@@ -184,13 +225,15 @@ pub fn send(stream: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, length: u
     });
     match sent {
         // Some file systems can't.
-        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
-            let mut piece = Vec::new();
-            read(file, offset, length.min(PIECE_BYTES), &mut piece)?;
-            if piece.is_empty() { Ok(0) } else { stream::write(stream, &piece) }
-        }
+        Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => copy(stream, file, offset, length),
         sent => Ok(sent?),
     }
+}
+
+fn copy(stream: BorrowedFd<'_>, file: BorrowedFd<'_>, offset: u64, length: usize) -> io::Result<usize> {
+    let mut piece = Vec::new();
+    read(file, offset, length.min(PIECE_BYTES), &mut piece)?;
+    if piece.is_empty() { Ok(0) } else { stream::write(stream, &piece) }
 }
 
 /// sendfile(2) has no MSG_NOSIGNAL. Python ignores SIGPIPE, unless the application has set it back to deadly: then it
@@ -344,13 +387,15 @@ mod tests {
         read(file.as_fd(), 1, 3, &mut buffer).unwrap();
         read(file.as_fd(), 4, 100, &mut buffer).unwrap();
         assert_eq!(buffer, b">ello");
+        assert!(is_cached(file.as_fd(), 4), "it was read just now");
         let (server, mut client) = UnixStream::pair().unwrap();
         assert_eq!(send(server.as_fd(), file.as_fd(), 2, 100).unwrap(), 3);
         assert_eq!(send(server.as_fd(), file.as_fd(), 5, 100).unwrap(), 0);
+        assert_eq!(copy(server.as_fd(), file.as_fd(), 4, 100).unwrap(), 1);
         drop(server);
         let mut got = String::new();
         io::Read::read_to_string(&mut client, &mut got).unwrap();
-        assert_eq!(got, "llo");
+        assert_eq!(got, "lloo");
     }
 
     #[test]

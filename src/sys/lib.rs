@@ -7,12 +7,16 @@
 
 pub mod channel;
 pub mod clock;
+pub mod confine;
+pub mod datagram;
 pub mod epoll;
 pub mod exec;
 pub mod file;
+pub mod limit;
 pub mod listen;
 pub mod lock;
 pub mod memory;
+pub mod mount;
 pub mod notify;
 pub mod privilege;
 pub mod probe;

@@ -7,6 +7,11 @@ use nix::unistd::{
     Gid, Group, Uid, User, geteuid, getresgid, getresuid, initgroups, setgroups, setresgid, setresuid, setuid,
 };
 
+use crate::confine;
+
+/// CAP_SETUID, capabilities(7).
+const CAP_SETUID: u64 = 1 << 7;
+
 /// A user, as the system knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -23,6 +28,20 @@ pub struct Target {
     pub user: Option<Account>,
     /// The group; `None`: the user's primary one.
     pub group: Option<u32>,
+    /// The other groups.
+    pub others: Others,
+    /// The capabilities that are kept, as a set of bits; `None`: what the kernel makes of it.
+    pub capabilities: Option<u64>,
+}
+
+/// In which groups to be besides the first one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Others {
+    /// In those that the system has the user in.
+    #[default]
+    OfUser,
+    /// In these, and no others.
+    These(Vec<u32>),
 }
 
 /// This process may become whom it likes.
@@ -65,31 +84,50 @@ impl Target {
         self.group.or_else(primary)
     }
 
-    /// Becomes it, for good: supplementary groups, group, user, in this order; then looks whether it is so.
+    /// Becomes it, for good: supplementary groups, group, user, in this order; then looks whether it is so. Whatever
+    /// is to be kept of root's powers is kept, and nothing else.
     pub fn take(&self) -> io::Result<()> {
-        let known = self.user.as_ref().and_then(|user| user.known.as_ref());
-        let group = self.group.or(known.map(|(_, primary)| *primary)).map(Gid::from_raw);
-        if let Some(group) = group {
-            match known {
-                Some((name, _)) => initgroups(&CString::new(name.as_str())?, group)?,
-                None => setgroups(&[group])?,
-            }
-            setresgid(group, group, group)?;
-        } else if self.user.is_some() {
-            setgroups(&[])?;
+        if let Some(set) = self.capabilities {
+            confine::bound(set)?;
+            confine::keep_over_user(true)?;
         }
+        let group = self.take_groups()?;
         let user = self.user.as_ref().map(|user| Uid::from_raw(user.uid));
         if let Some(user) = user {
             setresuid(user, user, user)?;
         }
+        if let Some(set) = self.capabilities {
+            confine::keep_over_user(false)?;
+            confine::keep_only(set)?;
+        }
         let (users, groups) = (getresuid()?, getresgid()?);
         let user_holds = user.is_none_or(|user| [users.real, users.effective, users.saved] == [user; 3]);
         let group_holds = group.is_none_or(|group| [groups.real, groups.effective, groups.saved] == [group; 3]);
-        let stays = user.is_none_or(|user| user.is_root() || setuid(Uid::from_raw(0)).is_err());
+        // Who may change users by a capability may do that.
+        let may_change = self.capabilities.is_some_and(|set| set & CAP_SETUID != 0);
+        let stays = may_change || user.is_none_or(|user| user.is_root() || setuid(Uid::from_raw(0)).is_err());
         if user_holds && group_holds && stays {
             return Ok(());
         }
         Err(io::Error::other("the privileges are still there after they were dropped"))
+    }
+
+    fn take_groups(&self) -> io::Result<Option<Gid>> {
+        let known = self.user.as_ref().and_then(|user| user.known.as_ref());
+        let group = self.group.or(known.map(|(_, primary)| *primary)).map(Gid::from_raw);
+        match (&self.others, known, group) {
+            (Others::These(groups), ..) => {
+                setgroups(&groups.iter().copied().map(Gid::from_raw).collect::<Vec<_>>())?;
+            }
+            (Others::OfUser, Some((name, _)), Some(group)) => initgroups(&CString::new(name.as_str())?, group)?,
+            (Others::OfUser, None, Some(group)) => setgroups(&[group])?,
+            (Others::OfUser, _, None) if self.user.is_some() => setgroups(&[])?,
+            (Others::OfUser, _, None) => {}
+        }
+        if let Some(group) = group {
+            setresgid(group, group, group)?;
+        }
+        Ok(group)
     }
 }
 

@@ -127,6 +127,11 @@ pub fn go_before_parent() {
     let _ = std::fs::write(PATH, now.saturating_add(100).min(1000).to_string());
 }
 
+/// Names the machine.
+pub fn set_hostname(name: &str) -> io::Result<()> {
+    Ok(nix::unistd::sethostname(name)?)
+}
+
 /// Begins a session of its own: no terminal, nobody else's group.
 pub fn new_session() -> io::Result<()> {
     nix::unistd::setsid()?;
@@ -142,6 +147,19 @@ pub fn memory() -> (u64, u64) {
     let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok().flatten().unwrap_or(4096) as u64;
     let mut next = || pages.next().unwrap_or(0_u64) * page;
     (next(), next())
+}
+
+/// The processors on which this process may run.
+pub fn processors() -> io::Result<Vec<usize>> {
+    let set = nix::sched::sched_getaffinity(Pid::from_raw(0))?;
+    Ok((0..nix::sched::CpuSet::count()).filter(|number| set.is_set(*number).unwrap_or(false)).collect())
+}
+
+/// This process runs on these processors from here on.
+pub fn run_on(processors: &[usize]) -> io::Result<()> {
+    let mut set = nix::sched::CpuSet::new();
+    processors.iter().try_for_each(|number| set.set(*number))?;
+    Ok(nix::sched::sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
 /// Makes an open folder the current one.

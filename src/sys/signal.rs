@@ -54,6 +54,29 @@ impl Signals {
     }
 }
 
+/// Somebody has sent a signal that ends a master, and nobody has taken it yet: for who waits for something else.
+#[must_use]
+pub fn end_is_pending() -> bool {
+    let mut pending = SigSet::empty();
+    // SAFETY: the set is alive and written by the call.
+    let asked = unsafe { libc::sigpending(std::ptr::from_mut(&mut pending).cast()) };
+    asked == 0 && [Signal::SIGINT, Signal::SIGTERM, Signal::SIGQUIT].iter().any(|signal| pending.contains(*signal))
+}
+
+/// A signal to a whole group of processes, whose leader has this pid.
+pub fn send_to_group(leader: i32, number: i32) -> io::Result<()> {
+    if leader <= 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{leader} is no process of ours")));
+    }
+    // SAFETY: two numbers, no memory.
+    if unsafe { libc::killpg(leader, number) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// SIGKILL to a whole group.
+pub fn kill_group(leader: i32) -> io::Result<()> {
+    send_to_group(leader, libc::SIGKILL)
+}
+
 /// Lets no signal interrupt this thread: they are for those that run the application.
 pub fn block_in_this_thread() -> io::Result<()> {
     let mut all = SigSet::all();
@@ -71,8 +94,10 @@ impl AsRawFd for Signals {
 
 /// What a child of the master does between fork and exec: nothing stays blocked, and SIGINT is ignored, because
 /// Python takes SIGINT over where it finds the default, and a Ctrl-C of the terminal reaches every process at once.
-pub(crate) fn for_a_child() -> io::Result<()> {
-    dispose(Signal::SIGINT, SigHandler::SigIgn)?;
+pub(crate) fn for_a_child(interruptible: bool) -> io::Result<()> {
+    dispose(Signal::SIGINT, if interruptible { SigHandler::SigDfl } else { SigHandler::SigIgn })?;
+    // Rust's runtime ignores it, and what is ignored stays so over an exec.
+    dispose(Signal::SIGPIPE, SigHandler::SigDfl)?;
     Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 

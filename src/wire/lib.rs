@@ -17,6 +17,7 @@ pub mod http;
 pub mod proxy;
 pub mod refusal;
 pub mod scgi;
+pub mod subscription;
 pub mod uwsgi;
 pub mod vars;
 

@@ -42,6 +42,8 @@ pub(crate) enum Fate {
     Later,
     /// Its request is ready, and who drives it runs no application.
     Ready,
+    /// What it has to send is on a disk, for which others wait.
+    Disk,
     /// Go on with another worker, or wait.
     Leave,
     Close,
@@ -140,7 +142,7 @@ impl Engine<'_> {
                         continue;
                     }
                 },
-                Fate::Wait | Fate::Later => connection,
+                Fate::Wait | Fate::Later | Fate::Disk => connection,
             };
             if !connection.watched {
                 let token = connection.token().number();
@@ -155,6 +157,7 @@ impl Engine<'_> {
                 Ok(()) => {
                     match fate {
                         Fate::Later => self.later(token),
+                        Fate::Disk => self.offload.give(token),
                         Fate::Ready => self.wait_in_queue(token),
                         _ => {}
                     }
@@ -198,8 +201,11 @@ impl Engine<'_> {
         let served = connection.requests;
         loop {
             if let State::Flush(then) = connection.state {
+                if !driver.is_for_disks() && self.offload.wants(connection) {
+                    return Fate::Disk;
+                }
                 let before = connection.unsent();
-                let flushed = flush(driver, connection);
+                let flushed = self.flush(driver, connection);
                 match flushed {
                     Flushed::Gone => return Fate::Close,
                     Flushed::Some | Flushed::More => {
@@ -337,6 +343,14 @@ impl Engine<'_> {
         Progress::On
     }
 
+    /// Sends what waits. A file is read while others run: its disk may take a while.
+    fn flush(&self, driver: &mut impl Driver, connection: &mut Connection) -> Flushed {
+        if connection.file.is_none() {
+            return connection.flush();
+        }
+        driver.read_disk(self, || connection.flush())
+    }
+
     fn await_head(&self, connection: &mut Connection) {
         connection.state = State::Head;
         connection.begun = false;
@@ -384,17 +398,6 @@ impl Engine<'_> {
         connection.input.clear();
         connection.deadline_ms = clock::coarse_ms() + millis(LINGER);
     }
-}
-
-/// Sends what waits. A file is read while others run: its disk may take a while.
-fn flush(driver: &mut impl Driver, connection: &mut Connection) -> Flushed {
-    if connection.file.is_none() {
-        return connection.flush();
-    }
-    driver.rest();
-    let flushed = connection.flush();
-    driver.resume();
-    flushed
 }
 
 pub(crate) fn millis(duration: Duration) -> u64 {

@@ -1,6 +1,7 @@
 //! Who drives connections: a core, which runs the application as soon as a request is ready, or the standby thread,
 //! which lets it wait. `attend.rs` and `receive.rs` ask nothing else of them.
 
+use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_wire::Vars;
 
 use crate::app::App;
@@ -32,11 +33,15 @@ pub(crate) trait Driver {
     /// A request that was whole before waits for a core.
     fn serve_ready(&mut self, engine: &Engine<'_>, connection: &mut Connection) -> Progress;
 
-    /// Something may take a while and needs no application: others run meanwhile.
-    fn rest(&mut self) {}
+    /// Does what may wait for a disk, and needs no application: others run meanwhile.
+    fn read_disk<T>(&mut self, _: &Engine<'_>, work: impl FnOnce() -> T) -> T {
+        work()
+    }
 
-    /// That is over.
-    fn resume(&mut self) {}
+    /// It is one of those who wait for disks.
+    fn is_for_disks(&self) -> bool {
+        false
+    }
 
     /// Keeps an empty buffer for the next connection that needs one.
     fn pool_buffer(&mut self, mut buffer: Vec<u8>) {
@@ -44,6 +49,19 @@ pub(crate) trait Driver {
         if buffer.capacity() <= POOLED_BYTES && self.pool().len() < 64 {
             self.pool().push(buffer);
         }
+    }
+}
+
+impl Engine<'_> {
+    /// Does what may wait for a disk while the application of a core rests. It counts as a request inside the
+    /// application: where it lasts, the standby sees to the others.
+    pub(crate) fn read_disk<A: App, T>(&self, app: &mut A, seat: CoreSeat<'_>, work: impl FnOnce() -> T) -> T {
+        seat.enter();
+        app.rest();
+        let done = work();
+        self.crew.hold(|| app.resume());
+        seat.leave();
+        done
     }
 }
 
@@ -82,16 +100,12 @@ impl<A: App> Driver for Core<'_, A> {
         }
     }
 
-    fn rest(&mut self) {
-        self.app.rest();
-    }
-
-    fn resume(&mut self) {
-        self.app.resume();
+    fn read_disk<T>(&mut self, engine: &Engine<'_>, work: impl FnOnce() -> T) -> T {
+        engine.read_disk(&mut self.app, self.seat, work)
     }
 }
 
-/// What the standby thread drives with.
+/// What the standby thread drives with, and those that wait for disks.
 pub(crate) struct Standby {
     now: Now,
     vars: Option<Box<Vars>>,
@@ -99,15 +113,27 @@ pub(crate) struct Standby {
     room: Vec<u8>,
     /// In its last pass it has left new connections, or those of other workers, to cores that are idle.
     pub left: bool,
+    /// It is not the standby thread, it waits for disks.
+    for_disks: bool,
 }
 
 impl Standby {
     pub(crate) fn new() -> Self {
-        Self { now: Now::new(), vars: None, pool: Vec::new(), room: Vec::new(), left: false }
+        let now = Now::new();
+        Self { now, vars: None, pool: Vec::new(), room: Vec::new(), left: false, for_disks: false }
+    }
+
+    /// What a thread drives with that waits for disks.
+    pub(crate) fn for_disks() -> Self {
+        Self { for_disks: true, ..Self::new() }
     }
 }
 
 impl Driver for Standby {
+    fn is_for_disks(&self) -> bool {
+        self.for_disks
+    }
+
     fn now(&mut self) -> &mut Now {
         &mut self.now
     }

@@ -37,6 +37,7 @@ use crate::harakiri::Right;
 use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
+use crate::offload::Offload;
 use crate::queue::Queue;
 use crate::response::Patience;
 use crate::ring::{Crew, Ring};
@@ -133,6 +134,8 @@ pub(crate) struct Engine<'e> {
     pub nudged: notify::Event,
     pub listeners: &'e [Listener],
     pub rules: Rules,
+    /// Who waits for disks.
+    pub offload: Offload,
     /// `None`: the application answers everything.
     pub static_files: Option<StaticFiles>,
     pub handover: &'e Handover,
@@ -226,6 +229,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         listeners: &listeners,
         rules: rules(config, slot),
         rights: (0..cores).map(|_| Right::default()).collect(),
+        offload: Offload::new(config.static_files.offload_threads),
         static_files: StaticFiles::new(&config.static_files),
         handover,
         scoreboard,
@@ -263,6 +267,10 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
     channel.send(&FromWorker::Up.encode(), &[])?;
     std::thread::scope(|scope| {
         std::thread::Builder::new().name("standby".to_owned()).spawn_scoped(scope, || engine.stand_by())?;
+        for number in 1..=engine.offload.threads() {
+            let name = format!("offload {number}");
+            std::thread::Builder::new().name(name).spawn_scoped(scope, || engine.wait_for_disks())?;
+        }
         for number in 1..cores {
             let (engine, name) = (&engine, format!("core {number}"));
             let core = move || engine.pump(&mut Core::new(language.app(number), number, engine.seat));
@@ -562,6 +570,7 @@ impl Engine<'_> {
         self.crew.dismiss();
         self.over_event.raise();
         self.bed.call();
+        self.offload.wake_all();
     }
 }
 

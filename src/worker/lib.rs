@@ -20,6 +20,7 @@ mod headers;
 pub mod input;
 mod log;
 mod now;
+mod offload;
 mod orders;
 mod queue;
 mod receive;

@@ -12,7 +12,7 @@ use ruwsgi_wire::fastcgi::Records;
 use ruwsgi_wire::{BadResponse, Exchange, Next, Refusal};
 
 use crate::collect::Collect;
-use crate::file_part::FilePart;
+use crate::file_part::{FilePart, Slice};
 use crate::headers::Headers;
 use crate::watch::Watch;
 
@@ -127,6 +127,8 @@ pub struct Response<'r> {
     collect: Option<&'r Collect>,
     headers: Option<&'r Headers>,
     collected: Logvars,
+    /// Others read what is not in memory.
+    offloads: bool,
     pub(crate) sent: Sent,
 }
 
@@ -163,6 +165,7 @@ impl<'r> Response<'r> {
             collect: None,
             headers: None,
             collected: Vec::new(),
+            offloads: false,
             sent: Sent::default(),
         }
     }
@@ -177,6 +180,10 @@ impl<'r> Response<'r> {
 
     pub(crate) fn set_headers(&mut self, headers: Option<&'r Headers>) {
         self.headers = headers;
+    }
+
+    pub(crate) fn set_offloads(&mut self, offloads: bool) {
+        self.offloads = offloads;
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
@@ -345,15 +352,24 @@ impl<'r> Response<'r> {
         if matches!(self.stage, Stage::Cut | Stage::File) {
             return Err(self.cut());
         }
-        if length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < self.patience.bytes {
+        let is_small = length <= SMALL_FILE_BYTES && self.out.len() - self.sent_at < self.patience.bytes;
+        if is_small && (!self.offloads || file::is_cached(file.as_fd(), offset)) {
             let taken = self.copy_file(file.as_fd(), offset, length)?;
             return if taken == length { Ok(()) } else { Err(self.cut()) };
         }
+        self.hand_over_slices(file, vec![Slice { text: Vec::new(), at: offset, length }])
+    }
+
+    /// The same with several pieces, and bytes between them.
+    pub(crate) fn hand_over_slices(&mut self, file: OwnedFd, slices: Vec<Slice>) -> Result<(), Gone> {
+        if matches!(self.stage, Stage::Cut | Stage::File) {
+            return Err(self.cut());
+        }
         self.commit();
-        let left = self.announce(length);
+        let left = self.announce(slices.iter().map(Slice::left).sum());
         if left > 0 {
             self.stage = Stage::File;
-            self.file = Some(Box::new(FilePart::new(file, offset, left, self.exchange.records())));
+            self.file = Some(Box::new(FilePart::new(file, slices, left, self.exchange.records())));
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::message::Recycle;
+use ruwsgi_contract::scoreboard::CoreSeat;
 use ruwsgi_sys::clock;
 use ruwsgi_sys::stream::Peer;
 use ruwsgi_wire::proxy::Origin;
@@ -54,7 +55,8 @@ impl Engine<'_> {
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
-        let by_file = self.serve_file(&mut core.app, request.vars, core.now.second(), &mut response);
+        response.set_offloads(self.offload.is_there());
+        let by_file = self.serve_file(&mut core.app, core.seat, (request.vars, core.now.second()), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
             response.set_watch(Watch::new(core.seat, deadline_ms, late));
@@ -128,12 +130,18 @@ impl Engine<'_> {
     }
 
     /// Answers a request with a file, if it is for one. A disk may take a while: others run meanwhile.
-    fn serve_file<A: App>(&self, app: &mut A, vars: &Vars, now: i64, response: &mut Response<'_>) -> bool {
+    fn serve_file<A: App>(
+        &self,
+        app: &mut A,
+        seat: CoreSeat<'_>,
+        (vars, now): (&Vars, i64),
+        response: &mut Response<'_>,
+    ) -> bool {
         let Some(files) = self.static_files.as_ref().filter(|files| files.covers(vars)) else { return false };
-        app.rest();
-        let served = files.answer(vars, now, response);
-        app.resume();
-        served
+        if self.seat.is_measured() {
+            describe(seat, vars, clock::coarse_ms(), 0);
+        }
+        self.read_disk(app, seat, || files.answer(vars, now, response))
     }
 
     /// Variables that the connection knows, and the request head does not. PEP 3333 wants a name and a port in any case;

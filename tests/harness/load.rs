@@ -37,8 +37,8 @@ pub fn under_load(server: &Server, during: impl FnOnce()) -> usize {
     answered.load(Ordering::Relaxed)
 }
 
-/// Ends the load in any case: a test that fails is not to wait for it for ever.
-struct Ends<'o>(&'o AtomicBool);
+/// Ends a load when it is dropped, in any case: a test that fails is not to wait for its own threads for ever.
+pub struct Ends<'o>(pub &'o AtomicBool);
 
 impl Drop for Ends<'_> {
     fn drop(&mut self) {

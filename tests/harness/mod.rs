@@ -3,6 +3,7 @@
 
 pub mod apps;
 pub mod client;
+pub mod ear;
 mod load;
 pub mod log;
 pub mod packet;
@@ -15,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 pub use client::{Answer, Client};
-pub use load::under_load;
+pub use load::{Ends, under_load};
 pub use process::Process;
 pub use server::{Ended, Server, drain};
 pub use site::Site;

@@ -1,6 +1,7 @@
 //! Processes as /proc shows them. A [`Process`] is a pid and its start time, so that a pid used again is not mistaken.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -82,12 +83,18 @@ impl Process {
         std::fs::read_to_string(format!("/proc/{}/maps", self.pid)).unwrap_or_default()
     }
 
+    /// The folders in /proc of its threads of this name, or of all of them if it is empty.
+    pub fn tasks(self, thread: &str) -> Vec<PathBuf> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
+        let name = |task: &PathBuf| std::fs::read_to_string(task.join("comm")).ok();
+        let named = |task: &PathBuf| thread.is_empty() || name(task).is_some_and(|name| name.trim() == thread);
+        tasks.map(|task| task.path()).filter(named).collect()
+    }
+
     /// How often a thread of it has gone to sleep so far.
     pub fn wakes(self, thread: &str) -> u64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid)).into_iter().flatten().flatten();
-        let read = |task: &std::fs::DirEntry, file: &str| std::fs::read_to_string(task.path().join(file)).ok();
-        let found = tasks.filter(|task| read(task, "comm").is_some_and(|name| name.trim() == thread));
-        let lines = found.filter_map(|task| read(&task, "status"));
+        let tasks = self.tasks(thread).into_iter();
+        let lines = tasks.filter_map(|task| std::fs::read_to_string(task.join("status")).ok());
         let count = |text: String| {
             text.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:")?.trim().parse::<u64>().ok())
         };

@@ -3,7 +3,7 @@
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyMemoryView, PyTuple};
 use ruwsgi_log::Log;
 use ruwsgi_worker::Gone;
 
@@ -14,7 +14,11 @@ use crate::trouble;
 
 /// Sends a result. An error is the application's; a client that is gone just ends it.
 pub fn send(result: &Bound<'_, PyAny>, reply: &mut Reply<'_, '_>, loan: &Loan, log: &Log) -> PyResult<()> {
-    let py = result.py();
+    if reply.takes_buffers() && !result.is_instance_of::<PyBytes>() {
+        let Ok(bytes) = copy(result) else { return send_iterable(result, reply, loan, log) };
+        reply.length(bytes.as_bytes().len());
+        return reply.send(&bytes).map(drop);
+    }
     // Nearly all results are one of these: their length is known, and they have no close().
     if let Ok(list) = result.cast_exact::<PyList>() {
         return send_whole(reply, list.len(), |index| list.get_item(index));
@@ -27,12 +31,18 @@ pub fn send(result: &Bound<'_, PyAny>, reply: &mut Reply<'_, '_>, loan: &Loan, l
         reply.length(bytes.as_bytes().len());
         return reply.send(bytes).map(drop);
     }
+    send_iterable(result, reply, loan, log)
+}
+
+fn send_iterable(result: &Bound<'_, PyAny>, reply: &mut Reply<'_, '_>, loan: &Loan, log: &Log) -> PyResult<()> {
+    let py = result.py();
     let part = result.cast_exact::<FileWrapper>().ok().and_then(|wrapper| wrapper.get().part(py));
+    let buffers = reply.takes_buffers();
     // An iterable may still call start_response() and write(); its close() may speak of the request.
     loan.lend(py, reply, || {
         let sent = match part {
             Some(part) => loan.with(py, |reply| reply.last_file(part)).map(drop),
-            None => send_items(result, loan),
+            None => send_items(result, loan, buffers),
         };
         if let Err(error) = close(result) {
             trouble::tell(py, log, &error);
@@ -60,7 +70,7 @@ fn send_whole<'py>(
     Ok(())
 }
 
-fn send_items(result: &Bound<'_, PyAny>, loan: &Loan) -> PyResult<()> {
+fn send_items(result: &Bound<'_, PyAny>, loan: &Loan, buffers: bool) -> PyResult<()> {
     let py = result.py();
     let items = result.try_iter().map_err(|error| {
         let kind = trouble::kind(result);
@@ -72,6 +82,10 @@ fn send_items(result: &Bound<'_, PyAny>, loan: &Loan) -> PyResult<()> {
         let item = item?;
         let sent = match item.cast_exact::<FileWrapper>() {
             Ok(wrapper) => send_file(wrapper, loan)?,
+            Err(_) if buffers && !item.is_none() && !item.is_instance_of::<PyBytes>() => {
+                let bytes = copy(&item)?;
+                loan.with(py, |reply| reply.item(Some(&bytes)))?
+            }
             Err(_) => {
                 let bytes = bytes(&item)?;
                 loan.with(py, |reply| reply.item(bytes))?
@@ -110,6 +124,11 @@ fn bytes<'a, 'py>(item: &'a Bound<'py, PyAny>) -> PyResult<Option<&'a Bound<'py,
             Err(PyTypeError::new_err(format!("the body of a response must consist of bytes, not {kind}")))
         }
     }
+}
+
+/// What an object shows of its memory (`wsgi-accept-buffer`): an array, a bytearray, a memoryview.
+fn copy<'py>(item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
+    Ok(PyMemoryView::from(item)?.call_method0("tobytes")?.cast_into()?)
 }
 
 /// PEP 3333: whatever happened before, an iterable that has a `close` is closed, once.

@@ -18,6 +18,7 @@ mod mount;
 mod names;
 mod reply;
 mod stacks;
+mod stage;
 mod start_response;
 mod stdio;
 mod trouble;

@@ -16,9 +16,11 @@ use crate::{ffi, trouble};
 /// A piece of body from this size on is written without the GIL: copying it into the kernel takes a while.
 const LARGE_BYTES: usize = 64 * 1024;
 
-/// What becomes of an application whose client is gone.
+/// How an application may behave, and what becomes of one whose client is gone.
 #[derive(Clone, Copy)]
-pub struct Loss {
+pub struct Manners {
+    /// `wsgi-accept-buffer`
+    buffers: bool,
     /// `write()` raises (not with `disable-write-exception`).
     raises: bool,
     /// So many pieces may be lost before the server ends the iteration; `None`: it never does, the exception of
@@ -26,12 +28,12 @@ pub struct Loss {
     tolerance: Option<u64>,
 }
 
-impl Loss {
+impl Manners {
     /// From the options.
     pub fn of(config: &Config) -> Self {
         let python = &config.python;
         let tolerance = (!python.write_errors_exception_only).then_some(python.write_errors_tolerance);
-        Self { raises: !python.disable_write_exception, tolerance }
+        Self { buffers: python.accept_buffers, raises: !python.disable_write_exception, tolerance }
     }
 }
 
@@ -44,12 +46,17 @@ pub struct Reply<'b, 'r> {
     gone: bool,
     /// So many pieces could not be sent.
     lost: u64,
-    loss: Loss,
+    manners: Manners,
 }
 
 impl<'b, 'r> Reply<'b, 'r> {
-    pub fn new(response: &'b mut Response<'r>, loss: Loss) -> Self {
-        Self { response, started: false, gone: false, lost: 0, loss }
+    pub fn new(response: &'b mut Response<'r>, manners: Manners) -> Self {
+        Self { response, started: false, gone: false, lost: 0, manners }
+    }
+
+    /// Pieces of body may be anything that shows its memory.
+    pub fn takes_buffers(&self) -> bool {
+        self.manners.buffers
     }
 
     /// There is a head.
@@ -120,7 +127,7 @@ impl<'b, 'r> Reply<'b, 'r> {
 
     /// Counts a piece that could not be sent; `Err`: the application is to stop.
     fn bear(&mut self, sent: Result<(), Gone>) -> Result<(), Gone> {
-        if self.loss.tolerance.is_some_and(|tolerance| self.lost > tolerance) { sent } else { Ok(()) }
+        if self.manners.tolerance.is_some_and(|tolerance| self.lost > tolerance) { sent } else { Ok(()) }
     }
 
     fn note(&mut self, sent: Result<(), Gone>) -> Result<(), Gone> {
@@ -132,8 +139,8 @@ impl<'b, 'r> Reply<'b, 'r> {
     /// Sends what the application gives to `write()`; `Err`: it is to be told that the client is gone.
     pub fn write(&mut self, piece: &Bound<'_, PyBytes>) -> PyResult<Result<(), Gone>> {
         let sent = self.send(piece)?;
-        let bearable = self.loss.tolerance.is_some_and(|tolerance| self.lost <= tolerance);
-        Ok(if self.loss.raises && !bearable { sent } else { Ok(()) })
+        let bearable = self.manners.tolerance.is_some_and(|tolerance| self.lost <= tolerance);
+        Ok(if self.manners.raises && !bearable { sent } else { Ok(()) })
     }
 
     /// Sends a piece of the body. An empty one is nothing: it does not even send the head. Lets others run where

@@ -121,7 +121,7 @@ impl Stacks {
     fn find(&self) -> Found {
         let mut found = self.ask();
         // Of a thread that waits in the server itself there is nothing to tell.
-        found.stacks.retain_mut(|stack| stack.forget_boot());
+        found.stacks.retain_mut(Stack::forget_boot);
         found
     }
 

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use ruwsgi_contract::message::{FromWorker, Message};
-use ruwsgi_options::{Listener as Said, Sockets};
+use ruwsgi_log::Log;
+use ruwsgi_options::{Config, Listener as Said, Sockets};
+use ruwsgi_stage::hooks::Phase;
+use ruwsgi_stage::limits;
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::{exec, listen, process, signal, title};
 use ruwsgi_wire::PROTOCOLS;
@@ -14,10 +17,12 @@ use ruwsgi_wire::proxy::Proxied;
 use ruwsgi_worker::{Listener, Setup};
 
 use crate::api;
+use crate::apps::Apps;
 use crate::autoreload;
 use crate::mount;
 use crate::stacks::Stacks;
 use crate::stacks::tracebacker::Tracebacker;
+use crate::stage;
 use crate::wsgi::Wsgi;
 use crate::zygote::{Failure, Zygote};
 
@@ -41,6 +46,7 @@ pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 
         return 0;
     }
     process::go_before_parent();
+    limits::pin(&zygote.config, seat.slot);
     let log = zygote.log.clone();
     if let Err(error) = api::become_worker(seat.slot, seat.seat, &channel) {
         tracing::error!("worker {} can't be told of the master: {error}", seat.slot);
@@ -50,6 +56,10 @@ pub fn live(py: Python<'_>, zygote: Zygote, channel: Channel, seat: Seat) -> u8 
         tracing::warn!("stacks of requests past their deadline will not be shown: {error}");
     }
     api::post_fork(py, &log);
+    if let Err(Failure { code, reason }) = stage::enter(py, Phase::PostFork, &zygote.config) {
+        let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
+        return code;
+    }
     let code = serve(py, zygote, channel, seat);
     api::end_worker();
     api::at_exit(py, &log);
@@ -95,11 +105,19 @@ fn proxied(sockets: &Sockets, said: &Said) -> Proxied {
     }
 }
 
+/// Loads the applications, with the hooks before and behind.
+fn load_here(py: Python<'_>, config: &Config, log: &Log) -> Result<Apps, Failure> {
+    stage::enter(py, Phase::PreApp, config)?;
+    let apps = mount::everything(py, config, log)?;
+    stage::enter(py, Phase::PostApp, config)?;
+    Ok(apps)
+}
+
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
     let Zygote { log, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
     if lazy {
-        match mount::everything(py, &config, &log) {
+        match load_here(py, &config, &log) {
             Ok(loaded) => {
                 apps = Arc::new(loaded);
                 api::set_apps(&apps);
@@ -114,6 +132,11 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
                 return code;
             }
         }
+    }
+    let once = scoreboard.seat(seat).occupant().respawns == 0;
+    if let Err(Failure { code, reason }) = stage::enter(py, Phase::Accepting { first: slot == 1, once }, &config) {
+        let _ = channel.send(&FromWorker::Failed { code, reason }.encode(), &[]);
+        return code;
     }
     autoreload::watch(&config, slot, &channel, files);
     let stacks = Stacks::new(py, scoreboard.clone(), Seat { slot, seat });

@@ -19,7 +19,7 @@ use crate::body;
 use crate::environ::{Concurrency, Environs};
 use crate::ffi::{self, Attachment};
 use crate::input::Body;
-use crate::reply::{Loss, Reply};
+use crate::reply::{Manners, Reply};
 use crate::start_response::Functions;
 use crate::trouble;
 use crate::worker::Seat;
@@ -60,7 +60,7 @@ impl Language for Wsgi {
                 functions,
                 after: self.after.as_ref().map(|hook| hook.clone_ref(py)),
                 shows_failures: self.config.python.catch_exceptions,
-                loss: Loss::of(&self.config),
+                manners: Manners::of(&self.config),
                 scoreboard: self.scoreboard.clone(),
                 seat: self.place.seat,
                 log: self.log.clone(),
@@ -90,7 +90,7 @@ struct Parts {
     after: Option<Py<PyAny>>,
     /// `catch-exceptions`
     shows_failures: bool,
-    loss: Loss,
+    manners: Manners,
     scoreboard: Arc<Scoreboard>,
     seat: usize,
     log: Log,
@@ -154,7 +154,7 @@ impl Parts {
             }
         };
         let (environs, functions) = (&mut self.environs, &self.functions);
-        let mut reply = Reply::new(response, self.loss);
+        let mut reply = Reply::new(response, self.manners);
         let loan = functions.loan();
         let called = loan.lend(py, &mut reply, || {
             let environ = environs.make(py, request.vars, request.scheme, input.as_ref())?;

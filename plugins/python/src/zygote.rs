@@ -12,6 +12,7 @@ use ruwsgi_contract::message::{FromZygote, Message, ToZygote};
 use ruwsgi_contract::scoreboard::Scoreboard;
 use ruwsgi_log::Log;
 use ruwsgi_options::Config;
+use ruwsgi_stage::hooks::Phase;
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::nix::sys::signal::Signal;
@@ -24,6 +25,7 @@ use crate::birth::{self, Born};
 use crate::load;
 use crate::mount;
 use crate::stacks;
+use crate::stage;
 use crate::stdio;
 use crate::trouble;
 use crate::warm_up;
@@ -135,6 +137,7 @@ impl Zygote {
 
     /// Loads the application, unless the workers do, and makes the heap ready to be shared.
     fn load(mut self, py: Python<'_>) -> Result<Self, Failure> {
+        stage::lower_before(py, &self.config, self.master)?;
         stdio::buffer_lines(py);
         if let Err(error) = stacks::tell_crashes(py) {
             tracing::warn!("a crash will leave no stack: {error}");
@@ -143,10 +146,13 @@ impl Zygote {
         load::set_arguments(py, &self.config, &self.log);
         self.install_module(py)?;
         if !self.loads_lazily() {
+            stage::enter(py, Phase::PreApp, &self.config)?;
             self.apps = Arc::new(mount::everything(py, &self.config, &self.log)?);
             api::set_apps(&self.apps);
+            stage::enter(py, Phase::PostApp, &self.config)?;
             self.files = autoreload::loaded(py, &self.config);
         }
+        stage::lower_after(py, &self.config, self.master)?;
         warm_up::answer(py, &self.config, &self.apps, &self.log);
         if let Err(error) = freeze(py) {
             trouble::tell(py, &self.log, &error);

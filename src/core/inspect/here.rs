@@ -157,7 +157,7 @@ impl Look<'_> {
                 self.account("chown-socket", group, "group", privilege::group(group));
             }
         }
-        let target = privilege::Target { user: found.clone(), group: None };
+        let target = privilege::Target { user: found.clone(), ..privilege::Target::default() };
         match (&config.process.uid, privilege::is_root()) {
             (None, true) => {
                 let message = "this is root, and no uid says whom to become: the application would run as root";

@@ -33,7 +33,9 @@ pub(super) enum Letter {
     Stats,
     /// Write the pidfiles again.
     Pidfiles,
-    /// It asks for something that is not here: an emperor, subscriptions, another fork of the master.
+    /// Announce nothing to routers, or go on.
+    Subscriptions,
+    /// It asks for something that is not here: an emperor, another fork of the master.
     Nothing,
 }
 
@@ -56,7 +58,8 @@ pub(super) fn letter(byte: u8) -> Option<Letter> {
         b's' => Letter::Stats,
         b'w' => Letter::Command(Command::RenewWorkers),
         b'W' => Letter::Command(Command::RenewWorkersBrutally),
-        b'B' | b'E' | b'f' | b'S' => Letter::Nothing,
+        b'S' => Letter::Subscriptions,
+        b'B' | b'E' | b'f' => Letter::Nothing,
         _ => return None,
     })
 }

@@ -10,8 +10,9 @@ use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{AppInfo, Message, ToZygote};
 use ruwsgi_contract::scoreboard::{APPS, Scoreboard};
 use ruwsgi_options::{Config, Workers, encode};
+use ruwsgi_stage::limits;
 use ruwsgi_sys::channel::Channel;
-use ruwsgi_sys::exec::{self, Program};
+use ruwsgi_sys::exec::{self, Own, Program};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::{clock, memory, process};
 
@@ -28,6 +29,8 @@ const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
 const SPARE_SEATS: u32 = 1;
 /// How long a worker may drain where nobody says otherwise is the option's default; a zygote has no requests.
 const ZYGOTE_MERCY_S: u32 = 3;
+/// How long routers have to hear that an instance leaves, in milliseconds.
+const FAREWELL_MS: u64 = 200;
 
 /// A generation, as far as the master holds it.
 pub(super) struct Hosted {
@@ -158,6 +161,7 @@ impl Ground {
             umask: config.process.umask,
             input: config.process.honour_stdin,
             keep: &[self.module.as_fd(), theirs.as_fd()],
+            own: Own { limits: &limits::of(&config), ..Own::default() },
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
         let python = interpreter.program.to_string_lossy().into_owned();
@@ -191,13 +195,21 @@ pub(super) fn settings(config: &Config) -> Settings {
         die_on_idle: config.cheaper.die_on_idle,
         surge: surge(config),
         in_place: workers.reload_in_place,
-        drain_delay_ms: u64::from(workers.drain_delay) * 1_000,
+        drain_delay_ms: drain_delay_ms(config),
         load_ms: u64::from(workers.load_timeout) * 1_000,
         harakiri: Harakiri {
             grace_ms: u64::from(workers.harakiri_graceful_timeout) * 1_000,
             queue: workers.harakiri_queue_threshold,
         },
     }
+}
+
+/// How long requests are still taken after an order to stop. Routers that were told of this instance are told to send no
+/// more, and need a moment to hear it.
+fn drain_delay_ms(config: &Config) -> u64 {
+    let said_ms = u64::from(config.workers.drain_delay) * 1_000;
+    let announced = !config.subscriptions.to.is_empty() || !config.subscriptions.to_by_keys.is_empty();
+    if announced { said_ms.max(FAREWELL_MS) } else { said_ms }
 }
 
 fn surge(config: &Config) -> u32 {
@@ -271,7 +283,7 @@ pub(super) fn for_children(ours: &[(OsString, OsString)]) -> Vec<(OsString, OsSt
 }
 
 /// The environment of the application: ours, and what `env` adds and removes, in order.
-fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = for_children(ours);
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);

@@ -16,7 +16,9 @@ mod rounds;
 mod run;
 mod stacks;
 mod stats;
+mod subscriptions;
 mod survey;
 mod touch;
 
+pub(crate) use host::environment;
 pub(crate) use run::{First, Master};

@@ -169,6 +169,12 @@ impl Plan {
         self.paused
     }
 
+    /// Workers are about to be replaced by those of another reading of the configuration.
+    pub(crate) fn is_reloading(&self) -> bool {
+        let unfinished = |id| self.generations.get(&id).is_some_and(|it| it.how == How::Reload && !it.complete);
+        self.current.is_some_and(|current| self.candidate.is_some_and(unfinished) || unfinished(current))
+    }
+
     /// This worker accepts.
     pub(crate) fn is_up(&self, worker: u64) -> bool {
         self.workers.get(&worker).is_some_and(|worker| worker.state == State::Up)

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Request, Source, load};
+use ruwsgi_stage::limits;
 
 use crate::listeners::{Bound, Listeners, with_given};
 use crate::start::change_folder;
@@ -22,9 +23,16 @@ type Value = fn(&Config) -> Option<String>;
 
 /// What a reload can't change: the privileges are gone, the pidfile was written with them, and the workers of both
 /// generations share the locks.
-const FIXED: [(&str, Value); 6] = [
+const FIXED: [(&str, Value); 13] = [
     ("uid", |config| config.process.uid.clone()),
     ("gid", |config| config.process.gid.clone()),
+    ("add-gid", |config| Some(config.process.add_gid.join(" "))),
+    ("no-initgroups", |config| Some(config.process.no_initgroups.to_string())),
+    ("cap", |config| config.process.cap.map(|_| said(config, "cap"))),
+    ("chroot", |config| config.process.chroot.as_ref().map(|path| path.display().to_string())),
+    ("no-new-privs", |config| Some(config.process.no_new_privs.to_string())),
+    ("master-as-root", |config| Some(config.process.master_as_root.to_string())),
+    ("drop-after-apps", |config| Some(config.process.drop_after_apps.to_string())),
     ("pidfile", |config| config.process.pidfile.as_ref().map(|path| path.display().to_string())),
     ("daemonize", |config| config.daemon().map(|_| "on".to_owned())),
     ("locks", |config| Some(config.workers.locks.to_string())),
@@ -45,6 +53,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
     if let Some(refusal) = needs_restart(now, &config) {
         return Err(refusal);
     }
+    limits::permit(&config)?;
     let here = File::open(".").ok();
     let listeners = renew(source, now, &config, bound);
     if let (Err(_), Some(here)) = (&listeners, here) {
@@ -64,6 +73,13 @@ fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Re
     listeners.bind_inet()?;
     listeners.bind_unix()?;
     Ok(listeners.open())
+}
+
+/// All that was said about an option.
+fn said(config: &Config, option: &str) -> String {
+    let lines = config.directives.iter().filter(|directive| directive.name == option);
+    let values = lines.filter_map(|directive| directive.value.as_ref());
+    values.map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn needs_restart(now: &Config, new: &Config) -> Option<String> {

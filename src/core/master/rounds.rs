@@ -31,9 +31,17 @@ impl Master {
     pub(super) fn rounds_wake_ms(&self) -> Option<u64> {
         let load = self.plan.wants_load().then_some(self.rounds.load_ms);
         let memory = self.plan.looks_at_memory_ms().map(|_| self.rounds.memory_ms);
-        let others = [load, memory, self.touches.wake_ms(), self.desk.wake_ms(), Some(self.queues.wake_ms())];
-        let others = others.into_iter().chain([self.service_wake_ms(), self.inquiry_wake_ms()]);
-        others.flatten().min()
+        let others = [
+            load,
+            memory,
+            self.touches.wake_ms(),
+            self.desk.wake_ms(),
+            Some(self.queues.wake_ms()),
+            self.subscriptions.wake_ms(),
+            self.service_wake_ms(),
+            self.inquiry_wake_ms(),
+        ];
+        others.into_iter().flatten().min()
     }
 
     /// Looks at everything whose time has come.
@@ -62,7 +70,8 @@ impl Master {
         for wish in self.touches.look(now) {
             match wish {
                 Wish::Letter(letter) => self.obey(letter),
-                Wish::Run(command) => self.run_command(&command),
+                Wish::Run(command) => self.run_command("touch-exec", &command),
+                Wish::Hook(hook) => self.run_hook(&hook),
             }
         }
         for letter in self.fifos.read() {
@@ -90,7 +99,11 @@ impl Master {
                     tracing::error!("pidfile: {}", crate::why(&error));
                 }
             }),
-            Letter::Nothing => tracing::warn!("master-fifo: there is no emperor, no subscription and no fork here"),
+            Letter::Subscriptions => {
+                self.subscriptions.toggle();
+                self.keep_announced();
+            }
+            Letter::Nothing => tracing::warn!("master-fifo: there is no emperor and no fork here"),
         }
     }
 

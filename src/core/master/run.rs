@@ -10,23 +10,26 @@ use std::time::Duration;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
-use ruwsgi_options::{Config, Source};
+use ruwsgi_options::{Config, Meaning, Source};
+use ruwsgi_stage::hooks::Scene;
 use ruwsgi_sys::channel::{self, Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, memory, reap};
 
+use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
 use super::host::{Ground, Hosted, for_children, locks, settings};
 use super::notice::{self, Told};
-use super::order::{How, Input, Order, Signal};
+use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
 use super::stacks::Inquiry;
+use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use crate::audience::Audience;
 use crate::exit;
@@ -53,6 +56,7 @@ pub(crate) struct First {
     pub audience: Audience,
     pub unknown: Unknown,
     pub service: Service,
+    pub scene: Scene,
 }
 
 /// The master.
@@ -63,7 +67,7 @@ pub(crate) struct Master {
     pub(super) source: Source,
     pub(super) ground: Ground,
     /// What the first generation begins with; later ones begin with what a reload reads.
-    first: (Rc<Config>, Vec<Rc<Bound>>),
+    pub(super) first: (Rc<Config>, Vec<Rc<Bound>>),
     pub(super) generations: BTreeMap<u32, Hosted>,
     pub(super) workers: BTreeMap<u64, Line>,
     pub(super) pidfiles: Vec<Pidfile>,
@@ -80,13 +84,20 @@ pub(crate) struct Master {
     pub(super) service: Service,
     pub(super) told: Told,
     pub(super) inquiry: Option<Inquiry>,
+    pub(super) subscriptions: Subscriptions,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
-    over: Option<(u8, Option<String>)>,
+    /// What signals mean that hooks have given another meaning.
+    pub(super) meanings: BTreeMap<i32, Meaning>,
+    /// Commands that somebody has asked for and nobody waits for.
+    pub(super) commands: BTreeMap<i32, String>,
+    /// The privileges that went last are gone.
+    pub(super) lowered: bool,
+    pub(super) over: Option<(u8, Option<String>)>,
 }
 
 /// What the master holds of a worker.
@@ -109,11 +120,14 @@ impl Master {
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptor()?;
-        let ground = Ground { env: for_children(&first.source.env), module: first.module, log, locks };
+        let mut env = for_children(&first.source.env);
+        set_variables(&mut env, first.scene.variables);
+        let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
         let mut desk = Desk::default();
         desk.renew(&poll, &first.config)?;
+        let subscriptions = Subscriptions::new(&first.config, &first.listeners)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
         Ok(Self {
@@ -136,10 +150,14 @@ impl Master {
             service: first.service,
             told: Told::default(),
             inquiry: None,
+            subscriptions,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
             unknown: first.unknown,
+            meanings: first.scene.meanings.into_iter().collect(),
+            commands: BTreeMap::new(),
+            lowered: false,
             over: None,
         })
     }
@@ -147,6 +165,7 @@ impl Master {
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
         self.service.tell(notice::patience(settings(&self.first.0).load_ms));
+        self.begin_hooks()?;
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
         while self.over.is_none() {
@@ -167,6 +186,7 @@ impl Master {
         if self.plan.orphans() > 0 {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
+        self.end_hooks();
         match self.over.take() {
             Some((code, reason)) if code != exit::DONE => {
                 Err(Failure { code, reason: reason.unwrap_or_else(|| "stopped".to_owned()) })
@@ -189,6 +209,7 @@ impl Master {
             self.take_messages();
             let requests = self.requests_of(pid);
             match reap::reap(pid) {
+                Ok(Some(end)) if self.note_command(pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end, requests }),
                 _ => break,
             }
@@ -233,6 +254,10 @@ impl Master {
 
     fn take_signals(&mut self) {
         while let Ok(Some((number, word))) = self.signals.next_with_word() {
+            if let Some(meaning) = self.meanings.get(&number).copied() {
+                self.mean(meaning);
+                continue;
+            }
             let signal = match number {
                 1 => Signal::Hup,
                 2 => Signal::Int,
@@ -253,6 +278,20 @@ impl Master {
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
+    }
+
+    /// What a hook has made of a signal.
+    fn mean(&mut self, meaning: Meaning) {
+        let command = match meaning {
+            Meaning::Stop => Command::Stop,
+            Meaning::StopNow => Command::StopNow,
+            Meaning::Reload => Command::Reload,
+            Meaning::ReloadNow => Command::ReloadBrutally,
+            Meaning::Pause => Command::Pause,
+            Meaning::Stats => return self.say_stats(),
+        };
+        let in_flight = self.in_flight();
+        self.feed(Input::Command { command, in_flight });
     }
 
     fn take_messages(&mut self) {
@@ -313,7 +352,9 @@ impl Master {
     pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
-            for order in self.plan.decide(input, clock::coarse_ms()) {
+            let orders = self.plan.decide(input, clock::coarse_ms());
+            self.keep_announced();
+            for order in orders {
                 inputs.extend(self.perform(order));
             }
         }
@@ -419,6 +460,7 @@ impl Master {
                 self.ground.log = self.outlet.descriptor()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
+                self.subscriptions.prepare(&config, &listeners)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))
@@ -486,11 +528,22 @@ impl Master {
             Level::Error => tracing::error!("{event}"),
         }
         match event {
+            Event::Loaded { .. } => {
+                if let Err(Failure { code, reason }) = self.lower() {
+                    self.over = Some((code, Some(reason)));
+                }
+            }
             // The start went well.
             Event::Ready { .. } => self.welcome(),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
+            Event::Serving { generation } => {
+                if let Some(hosted) = self.generations.get(generation) {
+                    self.subscriptions.adopt(&hosted.config);
+                }
+            }
+            Event::ReloadFailed { .. } => self.subscriptions.give_up(),
             Event::Complete { generation, .. } => {
                 // `cheap`: no worker was ready before.
                 self.welcome();

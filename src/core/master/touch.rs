@@ -7,7 +7,7 @@ use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ruwsgi_options::Config;
+use ruwsgi_options::{Config, Hook};
 
 use super::fifo::Letter;
 use super::order::Command;
@@ -22,6 +22,8 @@ pub(super) enum Wish {
     Letter(Letter),
     /// This command of the shell.
     Run(String),
+    /// This action.
+    Hook(Box<Hook>),
 }
 
 /// A file that is looked at.
@@ -61,7 +63,13 @@ fn touches(config: &Config) -> Vec<Touch> {
         path: path.into(),
         wish: Wish::Run(text.clone()),
     };
-    lists.into_iter().flat_map(of_list).chain(workers.touch_exec.iter().map(run)).collect()
+    let act = |(path, hook): &(PathBuf, Hook)| Touch {
+        option: "hook-touch",
+        path: path.clone(),
+        wish: Wish::Hook(Box::new(hook.clone())),
+    };
+    let commands = workers.touch_exec.iter().map(run).chain(config.hooks.hook_touch.iter().map(act));
+    lists.into_iter().flat_map(of_list).chain(commands).collect()
 }
 
 impl Touches {

@@ -38,20 +38,11 @@ pub const TOPICS: &[Topic] = &[
          legion-node-joined= legion-node-left= legion-quorum= legion-scroll= legion-scroll-max-size= \
          legion-scroll-list-max-size=",
     ),
-    exposes(
-        "announcements are not checked",
-        "\
-         subscriptions-sign-check= subscriptions-sign-check-tolerance= subscriptions-sign-skip-uid= \
-         subscriptions-credentials-check= subscriptions-use-credentials subscription-vassal-required",
-    ),
-    exposes("no router is told of this instance", "subscribe-to= st= subscribe= subscribe2="),
+    exposes("others than vassals can announce themselves", "subscription-vassal-required"),
+    degrades("keys are names of hosts, without paths", "subscription-mountpoint= subscription-mountpoints="),
     degrades(
-        "there are no subscriptions",
-        "\
-         weight= auto-weight= subscription-notify-socket= subscription-algo= subscription-dotsplit subscribe-freq= \
-         subscription-tolerance= unsubscribe-on-graceful-reload start-unsubscribed subscribe-with-modifier1= \
-         subscription-clear-on-shutdown subscription-mountpoint= subscription-mountpoints= \
-         subscription-tolerance-inactive=",
+        "nodes leave one by one, and all of them in the same time",
+        "subscription-clear-on-shutdown subscription-tolerance-inactive=",
     ),
     degrades("nobody is notified", "notify-socket="),
 ];

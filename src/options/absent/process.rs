@@ -12,16 +12,10 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "the server is not confined",
         "\
-         chroot= pivot-root= pivot_root= cap= unshare= unshare2= setns-socket= setns-socket-skip= setns-skip= setns= \
+         pivot-root= pivot_root= unshare= unshare2= setns-socket= setns-socket-skip= setns-skip= setns= \
          setns-preopen jailed cgroup= cgroup-opt= cgroup-dir-mode= namespace= namespace-keep-mount= ns= \
          namespace-net= ns-net=",
     ),
-    exposes("this limit does not hold", "limit-as= limit-nproc="),
-    exposes("the server goes on as the user that started it", "immediate-uid= immediate-gid="),
-    exposes("the server keeps the other groups of its user", "no-initgroups"),
-    degrades("the server is not in this group", "add-gid="),
-    degrades("the master drops its privileges too", "master-as-root"),
-    degrades("privileges are dropped before the application is loaded", "drop-after-init drop-after-apps"),
     degrades(
         "processes are not forked once more",
         "refork re-fork refork-as-root re-fork-as-root refork-post-jail re-fork-post-jail",
@@ -30,38 +24,22 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "this action does not run",
         "\
-         hook-asap= hook-pre-jail= hook-post-jail= hook-in-jail= hook-as-root= hook-as-user= hook-as-user-atexit= \
-         hook-pre-app= hook-post-app= hook-post-fork= hook-accepting= hook-accepting1= hook-accepting-once= \
-         hook-accepting1-once= hook-master-start= hook-touch= hook-emperor-start= hook-emperor-stop= \
+         hook-post-jail= hook-emperor-start= hook-emperor-stop= \
          hook-emperor-reload= hook-emperor-lost= hook-as-vassal= hook-as-emperor= hook-as-mule= hook-as-gateway= \
          hook-as-emperor-before-vassal= hook-as-emperor-setns= hook-as-on-config-vassal= hook-as-on-demand-vassal= \
          hook-as-vassal-before-drop=",
     ),
-    exposes(
-        "this command does not run",
+    exposes("this command does not run", "exec-post-jail= exec-as-vassal= exec-as-emperor="),
+    exposes("this function is not called", "after-request-hook= after-request-call="),
+    never(
+        "there are no C functions to call: hooks can run commands",
         "\
-         exec-asap= exec-pre-jail= exec-post-jail= exec-in-jail= exec-as-root= exec-as-user= exec-as-user-atexit= \
-         exec-pre-app= exec-post-app= exec-as-vassal= exec-as-emperor=",
-    ),
-    exposes(
-        "this function is not called",
-        "\
-         after-request-hook= after-request-call= call-asap= call-pre-jail= call-post-jail= call-in-jail= \
+         call-asap= call-pre-jail= call-post-jail= call-in-jail= \
          call-as-root= call-as-user= call-as-user-atexit= call-pre-app= call-post-app= call-as-vassal= \
          call-as-vassal1= call-as-vassal3= call-as-emperor= call-as-emperor1= call-as-emperor2= call-as-emperor4=",
     ),
-    exposes(
-        "this file system is not mounted",
-        "\
-         mount-asap= mount-pre-jail= mount-post-jail= mount-in-jail= mount-as-root= mount-as-vassal= \
-         mount-as-emperor=",
-    ),
-    exposes(
-        "this file system stays mounted",
-        "\
-         umount-asap= umount-pre-jail= umount-post-jail= umount-in-jail= umount-as-root= umount-as-vassal= \
-         umount-as-emperor=",
-    ),
+    exposes("this file system is not mounted", "mount-post-jail= mount-as-vassal= mount-as-emperor="),
+    exposes("this file system stays mounted", "umount-post-jail= umount-as-vassal= umount-as-emperor="),
     exposes(
         "this program is not started",
         "\
@@ -78,10 +56,10 @@ pub const TOPICS: &[Topic] = &[
         "the start does not wait for it",
         "\
          wait-for-interface= wait-for-interface-timeout= wait-interface= wait-interface-timeout= wait-for-iface= \
-         wait-for-iface-timeout= wait-iface= wait-iface-timeout= wait-for-fs= wait-for-file= wait-for-dir= \
-         wait-for-mountpoint= wait-for-fs-timeout= wait-for-socket= wait-for-socket-timeout=",
+         wait-for-iface-timeout= wait-iface= wait-iface-timeout= \
+         wait-for-mountpoint=",
     ),
-    degrades("the kernel decides by itself", "ksm? never-swap prio= cpu-affinity="),
+    degrades("the kernel decides by itself", "ksm? never-swap prio="),
     degrades("daemons get no standard input", "daemons-honour-stdin"),
     degrades("commands run in /bin/sh", "binsh="),
     degrades("a crash leaves what the kernel leaves", "backtrace-depth= profiler= use-abort"),

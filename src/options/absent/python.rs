@@ -25,7 +25,6 @@ pub const TOPICS: &[Topic] = &[
     degrades("no logging is set up from a Paste file", "paste-logger paste-name="),
     degrades("os.environ stays as it was", "reload-os-env"),
     degrades("headers go out with the first bytes of the body", "start_response-nodelay"),
-    degrades("chunks have to be bytes", "wsgi-accept-buffer wsgi-accept-buffers"),
     degrades("the master runs no Python", "py-master-check-signals"),
     harmless("every request has an environ of its own", "wsgi-env-behaviour= wsgi-env-behavior="),
     harmless("PEP 3333 is always followed", "wsgi-strict"),

@@ -23,18 +23,10 @@ pub const TOPICS: &[Topic] = &[
     exposes("this application is not loaded", "worker-mount="),
     exposes("the requests of all hosts go to one application", "vhost vhost-host"),
     exposes("applications that requests name are not loaded", "dynamic-apps"),
-    exposes("these files are not served", "check-static-docroot"),
     exposes(
         "this limit does not hold",
         "websockets-max-size= websocket-max-size= chunked-input-limit= response-headers-limit=",
     ),
-    degrades(
-        "files are sent as they are, not the compressed ones beside them",
-        "\
-         static-gzip= static-gzip-all static-gzip-dir= static-gzip-prefix= static-gzip-ext= static-gzip-suffix=",
-    ),
-    degrades("files are sent by this server itself", "file-serve-mode= fileserve-mode="),
-    degrades("large files are sent by sendfile(2)", "disable-sendfile"),
     harmless("a path is found by one system call", "static-cache-paths= static-cache-paths-name="),
     degrades("SCRIPT_NAME stays what the front end says", "ignore-script-name"),
     degrades("no progress is written", "upload-progress="),

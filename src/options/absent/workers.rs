@@ -69,6 +69,5 @@ pub const TOPICS: &[Topic] = &[
     ),
     harmless("no worker waits for the lock of another", "thunder-lock-watchdog"),
     harmless("all workers are told of a reload", "propagate-touch"),
-    harmless("slow readers cost no thread of the application", "offload-threads= offload-thread="),
     harmless("a worker is a plain process", "cgi-mode,c"),
 ];

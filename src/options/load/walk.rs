@@ -11,7 +11,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
     use Wrong::{Error, Nothing, Odd};
     match row.kind {
         // The other way than it is anyway.
-        "Flag" | "MaybeFlag" | "OptionalFlag" => {
+        "Flag" | "MaybeFlag" | "OptionalFlag" | "FlagWithValue" => {
             (if row.about().1 == Some("on") { "false" } else { "true" }, Odd("maybe"))
         }
         "Count" => ("3", Error("many")),
@@ -30,6 +30,9 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Mapping" => ("/a=/srv/a", Error("/a")),
         "ExpiryOfType" => ("text/css=33", Error("text/css=soon")),
         "ExpiryOfPattern" => ("\\.css$ 33", Error("( 33")),
+        "Patterns" => ("\\.css$", Error("(")),
+        "Encodings" => ("zstd", Error("deflate")),
+        "FileServing" => ("x-sendfile", Error("gopher")),
         "Mappings" => ("0:1,2", Error("0")),
         "Fields" => ("X-A: b", Error("X-A")),
         "Collects" => ("X-User USER", Error("X-User")),
@@ -37,8 +40,21 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "NeedPlugins" => ("python3", Error("php")),
         "LogFile" => ("/var/log/app.log", Error("10.0.0.1:514")),
         "LogDate" | "Texts" | "MorePaths" => ("text", Nothing),
+        "Actions" => ("exec:true", Error("true")),
+        "TouchHooks" => ("/a exec:true", Error("/a")),
+        "MountHooks" => ("proc none /proc", Error("proc")),
+        "UmountHooks" => ("/proc detach", Error("/proc now")),
+        "Commands" | "Awaits" => ("text", Error("")),
+        "Capabilities" => ("chown", Error("flying")),
+        "Limit" => ("1M:2M", Error("much")),
         "Environ" => ("A=b", Odd("=b")),
         "Text" | "Paths" | "OnePath" | "LogFormat" | "Prefix" => ("text", Error("")),
+        "Subscribe" => ("127.0.0.1:4000:example.com", Error("router:4000:example.com")),
+        "SubscribeByKeys" => ("server=127.0.0.1:4000,key=example.com", Error("server=127.0.0.1:4000")),
+        "Balancer" => ("p2c", Error("best")),
+        "DigestAndFolder" => ("SHA256:/etc/keys", Error("MD4:/etc/keys")),
+        "Modifier" => ("5", Error("256")),
+        "Uids" => ("33", Error("www-data")),
         other => panic!("{other}: say which values this kind takes"),
     }
 }

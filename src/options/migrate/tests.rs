@@ -47,7 +47,7 @@ fn meant(records: &[Record]) -> (Config, Vec<Directive>) {
     let sure = records.iter().filter(|record| !record.unsure).map(|record| &record.directive);
     let needed = |said: &&Directive| match known(&said.name) {
         Some(Known::Works) => false,
-        Some(Known::Absent(topic)) => topic.class != Class::Harmless && !asks_for_graceful_term(said),
+        Some(Known::Absent(topic)) => topic.class != Class::Harmless,
         None => true,
     };
     let nowhere = |said: &Directive| Directive { origin: Origin::Default, ..said.clone() };

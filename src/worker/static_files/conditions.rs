@@ -1,11 +1,14 @@
-//! Which version of a file a client has, and how much of it it wants: RFC 9110 13 and 14, decided from the request's
-//! fields and three facts. Nothing here touches a file.
+//! Which version of a file a client has, and how much of it it wants: RFC 9110 13, decided from the request's fields and
+//! three facts. Nothing here touches a file.
 
 use std::time::UNIX_EPOCH;
 
+use ruwsgi_options::Encoding;
 use ruwsgi_sys::file::Facts;
-use ruwsgi_wire::{BadResponse, Name, Vars};
+use ruwsgi_wire::{BadResponse, Vars};
 
+use super::fields::{lines, single};
+use super::ranges::{self, Part, Wanted};
 use crate::now::imf_date;
 use crate::response::Response;
 
@@ -19,14 +22,12 @@ pub(super) struct Version {
 }
 
 /// How to answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Whole,
-    /// From the first byte to the last, both included.
-    Part {
-        first: u64,
-        last: u64,
-    },
+    Part(Part),
+    /// More than one.
+    Parts(Vec<Part>),
     NotModified,
     /// A precondition does not hold.
     Failed,
@@ -35,10 +36,10 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    pub(super) fn status(self) -> &'static [u8] {
+    pub(super) fn status(&self) -> &'static [u8] {
         match self {
             Self::Whole => b"200 OK",
-            Self::Part { .. } => b"206 Partial Content",
+            Self::Part(_) | Self::Parts(_) => b"206 Partial Content",
             Self::NotModified => b"304 Not Modified",
             Self::Failed => b"412 Precondition Failed",
             // uWSGI's phrase, from RFC 2616.
@@ -51,9 +52,11 @@ impl Version {
     /// The tag is made of the time of the last change and of the size. Not of the inode: the same file has another one
     /// on the next machine behind a balancer. `now` in seconds since 1970: RFC 9110 8.8.2.1 wants no `Last-Modified`
     /// behind it, whatever the file says.
-    pub(super) fn of(facts: &Facts, now: i64) -> Self {
-        let Facts { size, modified, modified_nanos } = *facts;
-        let etag = format!("\"{modified:x}.{modified_nanos:x}-{size:x}\"");
+    pub(super) fn of(facts: &Facts, encoding: Option<Encoding>, now: i64) -> Self {
+        let Facts { size, modified, modified_nanos, .. } = *facts;
+        // Another encoding is another sequence of bytes, whatever its time and size (RFC 9110 8.8.3.3).
+        let (dash, name) = encoding.map_or(("", ""), |encoding| ("-", encoding.name()));
+        let etag = format!("\"{modified:x}.{modified_nanos:x}-{size:x}{dash}{name}\"");
         Self { etag, modified: modified.clamp(0, now.max(0)), size }
     }
 
@@ -86,7 +89,14 @@ pub(super) fn decide(vars: &Vars, version: &Version, ranges: bool) -> Verdict {
         return Verdict::NotModified;
     }
     match single(vars, "Range") {
-        Some(range) if ranges && is_unchanged(vars, version) => part(range, version.size),
+        Some(range) if ranges && is_unchanged(vars, version) => match ranges::wanted(range, version.size) {
+            Wanted::Whole => Verdict::Whole,
+            Wanted::Nothing => Verdict::Unsatisfiable,
+            Wanted::Parts(parts) => match *parts {
+                [part] => Verdict::Part(part),
+                _ => Verdict::Parts(parts),
+            },
+        },
         _ => Verdict::Whole,
     }
 }
@@ -100,39 +110,6 @@ fn is_unchanged(vars: &Vars, version: &Version) -> bool {
         (Some(value), None) => parse_date(value) == Some(version.modified),
         _ => false,
     }
-}
-
-/// One range of bytes. Several are answered with the whole, and so are units that nobody knows; what is no range at
-/// all can't be satisfied, as in uWSGI and nginx.
-fn part(value: &[u8], size: u64) -> Verdict {
-    let bytes = value.get(..6).filter(|unit| unit.eq_ignore_ascii_case(b"bytes="));
-    if bytes.is_none() || value.contains(&b',') {
-        return Verdict::Whole;
-    }
-    let range = value[6..].trim_ascii();
-    let Some(dash) = range.iter().position(|byte| *byte == b'-') else { return Verdict::Unsatisfiable };
-    let (first, last) = match (&range[..dash], &range[dash + 1..]) {
-        ([], count) => match number(count) {
-            Some(count @ 1..) if size > 0 => (size.saturating_sub(count), size - 1),
-            _ => return Verdict::Unsatisfiable,
-        },
-        (first, last) => {
-            let end = if last.is_empty() { Some(u64::MAX) } else { number(last) };
-            match (number(first), end) {
-                (Some(first), Some(last)) if first <= last && first < size => (first, last.min(size - 1)),
-                _ => return Verdict::Unsatisfiable,
-            }
-        }
-    };
-    Verdict::Part { first, last }
-}
-
-/// Digits only; what is too large for 64 bits is behind every end.
-fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    Some(digits.iter().fold(0, |sum: u64, digit| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'))))
 }
 
 /// Whether one of the tags in these fields is the version's, or a star; `None`: there are no such fields.
@@ -164,30 +141,6 @@ fn date(vars: &Vars, name: &str) -> Option<i64> {
 fn parse_date(value: &[u8]) -> Option<i64> {
     let time = httpdate::parse_http_date(std::str::from_utf8(value.trim_ascii()).ok()?).ok()?;
     i64::try_from(time.duration_since(UNIX_EPOCH).ok()?.as_secs()).ok()
-}
-
-/// A field that means something only where it is alone.
-fn single<'v>(vars: &'v Vars, name: &str) -> Option<&'v [u8]> {
-    let mut lines = lines(vars, name);
-    let first = lines.next()?;
-    lines.next().is_none().then_some(first)
-}
-
-/// The values of all fields of a name, whichever protocol brought them.
-fn lines<'v>(vars: &'v Vars, name: &str) -> impl Iterator<Item = &'v [u8]> {
-    vars.others().filter_map(move |(have, value)| {
-        let same = match have {
-            Name::Field(field) => field.eq_ignore_ascii_case(name.as_bytes()),
-            Name::Cgi(variable) => variable.strip_prefix(b"HTTP_").is_some_and(|variable| {
-                variable.len() == name.len()
-                    && variable.iter().zip(name.bytes()).all(|(have, want)| match want {
-                        b'-' => *have == b'_',
-                        _ => *have == want.to_ascii_uppercase(),
-                    })
-            }),
-        };
-        same.then_some(value)
-    })
 }
 
 #[cfg(test)]
@@ -258,49 +211,26 @@ mod tests {
 
     #[test]
     fn ranges() {
-        let part = |first, last| Verdict::Part { first, last };
+        let part = |first, last| Part { first, last };
         for (range, expected) in [
-            ("bytes=0-0", part(0, 0)),
-            ("bytes=0-", part(0, 99)),
-            ("BYTES=10-19", part(10, 19)),
-            ("bytes= 10-19 ", part(10, 19)),
-            ("bytes=99-", part(99, 99)),
-            ("bytes=90-1000", part(90, 99)),
-            ("bytes=-1", part(99, 99)),
-            ("bytes=-1000", part(0, 99)),
-            ("bytes=0-99999999999999999999999999", part(0, 99)),
-            ("bytes=-99999999999999999999999999", part(0, 99)),
+            ("bytes=1-2", Verdict::Part(part(1, 2))),
+            ("bytes=0-1,3-4", Verdict::Parts(vec![part(0, 1), part(3, 4)])),
+            ("bytes=0-1,100-", Verdict::Part(part(0, 1))),
             ("bytes=100-", Verdict::Unsatisfiable),
-            ("bytes=99999999999999999999999999-", Verdict::Unsatisfiable),
-            ("bytes=18446744073709551615-18446744073709551615", Verdict::Unsatisfiable),
-            ("bytes=-0", Verdict::Unsatisfiable),
-            ("bytes=2-1", Verdict::Unsatisfiable),
-            ("bytes=", Verdict::Unsatisfiable),
-            ("bytes=-", Verdict::Unsatisfiable),
-            ("bytes=a-b", Verdict::Unsatisfiable),
-            ("bytes=+1-2", Verdict::Unsatisfiable),
-            ("bytes=--1", Verdict::Unsatisfiable),
-            ("bytes=0-1,2-3", Verdict::Whole),
             ("lines=0-1", Verdict::Whole),
-            ("", Verdict::Whole),
         ] {
             assert_eq!(decided(&[("Range", range)]), expected, "{range}");
         }
         assert_eq!(decided(&[("Range", "bytes=0-1"), ("Range", "bytes=2-3")]), Verdict::Whole);
-        let mut empty = version();
-        empty.size = 0;
-        for range in ["bytes=0-", "bytes=-1", "bytes=0-0"] {
-            assert_eq!(super::part(range.as_bytes(), empty.size), Verdict::Unsatisfiable, "{range}");
-        }
     }
 
     #[test]
     fn a_part_fits_to_the_version_that_the_client_has() {
-        let some = Verdict::Part { first: 0, last: 1 };
+        let some = || Verdict::Part(Part { first: 0, last: 1 });
         let range = ("Range", "bytes=0-1");
         for (value, expected) in [
-            ("\"a,b\"", some),
-            (SAME, some),
+            ("\"a,b\"", some()),
+            (SAME, some()),
             ("W/\"a,b\"", Verdict::Whole),
             ("\"x\"", Verdict::Whole),
             (OLD, Verdict::Whole),
@@ -323,8 +253,10 @@ mod tests {
     #[test]
     fn a_file_of_the_future_is_of_now() {
         let facts = Facts { size: 255, modified: 1 << 40, modified_nanos: 16 };
-        let version = Version::of(&facts, 1000);
+        let version = Version::of(&facts, None, 1000);
         assert_eq!((version.modified, version.etag.as_str()), (1000, "\"10000000000.10-ff\""));
-        assert_eq!(Version::of(&Facts { modified: -5, ..facts }, 1000).modified, 0);
+        assert_eq!(Version::of(&Facts { modified: -5, ..facts }, None, 1000).modified, 0);
+        let compressed = Version::of(&facts, Some(Encoding::Gzip), 1000);
+        assert_eq!(compressed.etag, "\"10000000000.10-ff-gzip\"");
     }
 }

@@ -13,6 +13,7 @@
 //! resolved once more, compared with the root and with each `static-safe`, at a `/` boundary, and what it leads to is
 //! then opened without following any link: who changes links meanwhile gets an error, never a file.
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
@@ -22,20 +23,47 @@ use std::path::{Path, PathBuf};
 use ruwsgi_options::{StaticFiles as Options, StaticMap};
 use ruwsgi_sys::file::{self, Facts, Found, Links};
 use ruwsgi_sys::nix::errno::Errno;
-use ruwsgi_wire::{Key, Vars, http};
+use ruwsgi_wire::{Key, Name, Vars, http};
 
 /// Which names are looked for where.
 pub(super) struct Place {
     rules: Vec<Rule>,
+    /// What the front end calls `DOCUMENT_ROOT` is looked into, too.
+    docroot: bool,
     index: Vec<String>,
     skip: Vec<String>,
     safe: Vec<PathBuf>,
 }
 
+/// A file that is to be sent.
+pub(super) struct Hit<'p> {
+    pub file: OwnedFd,
+    pub facts: Facts,
+    /// Its path, as the rule and the request make it.
+    pub path: PathBuf,
+    /// What it was found beneath, or the file itself.
+    root: Cow<'p, Path>,
+}
+
+impl Hit<'_> {
+    /// A file that an option names.
+    pub(super) fn named(path: &Path) -> io::Result<Option<Hit<'_>>> {
+        Ok(match file::find_at(path)? {
+            Found::File(file, facts) => Some(Hit { file, facts, path: path.to_owned(), root: path.into() }),
+            Found::Directory | Found::Special => None,
+        })
+    }
+
+    /// The path that all links lead to.
+    pub(super) fn target(&self) -> Option<PathBuf> {
+        target(&self.file)
+    }
+}
+
 /// What a look brought.
-pub(super) enum Lookup {
-    /// This file, under this path.
-    File(OwnedFd, Facts, PathBuf),
+pub(super) enum Lookup<'p> {
+    /// This file.
+    File(Hit<'p>),
     /// Nothing: the application answers.
     Nothing,
     /// Something that this process may not read: the application answers, and somebody should know.
@@ -56,8 +84,7 @@ struct Rule {
 }
 
 impl Place {
-    /// `None`: there are no rules.
-    pub(super) fn new(options: &Options) -> Option<Self> {
+    pub(super) fn new(options: &Options) -> Self {
         let rule = |map: &StaticMap, keeps_prefix| Rule {
             prefix: map.prefix.clone().into_bytes(),
             root: absolute(&map.path),
@@ -68,22 +95,29 @@ impl Place {
             .chain(options.static_map.iter().map(|map| rule(map, false)))
             .chain(options.static_map2.iter().map(|map| rule(map, true)))
             .collect();
-        (!rules.is_empty()).then(|| Self {
+        Self {
             rules,
+            docroot: options.check_static_docroot,
             index: options.static_index.clone(),
             skip: options.static_skip_ext.clone(),
             safe: options.static_safe.iter().map(|path| absolute(path)).collect(),
-        })
+        }
+    }
+
+    /// There are no rules.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty() && !self.docroot
     }
 
     /// Whether a rule is about this path, as it was sent or as it was understood.
     pub(super) fn covers(&self, vars: &Vars) -> bool {
         let path = vars.key(Key::PathInfo).unwrap_or_default();
-        !self.skips(path) && (self.rules.iter().any(|rule| path.starts_with(&rule.prefix)) || self.strays(vars))
+        let ruled = || self.docroot || self.rules.iter().any(|rule| path.starts_with(&rule.prefix));
+        !self.skips(path) && (ruled() || self.strays(vars))
     }
 
     /// Looks for the file of a request that is covered.
-    pub(super) fn look(&self, vars: &Vars) -> Lookup {
+    pub(super) fn look(&self, vars: &Vars) -> Lookup<'_> {
         let path = vars.key(Key::PathInfo).unwrap_or_default();
         if path.contains(&0) {
             return Lookup::Refused("a NUL in the path");
@@ -96,12 +130,31 @@ impl Place {
         }
         for rule in self.rules.iter().filter(|rule| path.starts_with(&rule.prefix)) {
             let name = if rule.keeps_prefix { path } else { &path[rule.prefix.len()..] };
-            match self.find(rule, name) {
+            match self.find(rule.root.as_path().into(), name, !rule.keeps_prefix) {
                 Lookup::Nothing => {}
                 found => return found,
             }
         }
-        Lookup::Nothing
+        match document_root(vars).filter(|_| self.docroot) {
+            Some(root) => self.find(root.to_owned().into(), path, false),
+            None => Lookup::Nothing,
+        }
+    }
+
+    /// The file beside another one whose name is longer by this. What is no file, or may not be served, is not there.
+    pub(super) fn beside(&self, hit: &Hit<'_>, suffix: &str) -> Option<(OwnedFd, Facts)> {
+        let mut path = hit.path.clone().into_os_string();
+        path.push(suffix);
+        let found = match Path::new(&path).strip_prefix(&hit.root) {
+            Ok(name) => file::root(&hit.root)
+                .and_then(|directory| self.resolve(&directory, &hit.root, name.as_os_str().as_bytes())),
+            // A single file: it was its own root.
+            Err(_) => file::find_at(Path::new(&path)),
+        };
+        match found {
+            Ok(Found::File(file, facts)) if !self.skips_target(&file) => Some((file, facts)),
+            _ => None,
+        }
     }
 
     fn skips(&self, name: &[u8]) -> bool {
@@ -122,27 +175,39 @@ impl Place {
         (climbs(&sent) || uri.windows(3).any(slash)) && self.rules.iter().any(mapped)
     }
 
-    /// One rule, with the indexes of a directory.
-    fn find(&self, rule: &Rule, name: &[u8]) -> Lookup {
+    /// One rule, with the indexes of a directory. `single`: the root may be a file, which then, as in uWSGI, is what stands
+    /// behind its prefix, whatever that is.
+    fn find<'p>(&self, root: Cow<'p, Path>, name: &[u8], single: bool) -> Lookup<'p> {
         let name = &name[name.iter().take_while(|byte| **byte == b'/').count()..];
-        let mut found = self.resolve(rule, name);
-        let mut path = rule.path(name);
+        let directory = match file::root(&root) {
+            Ok(directory) => directory,
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory && single => {
+                return self.judge(file::find_at(&root), root.to_path_buf(), root);
+            }
+            Err(error) => return self.judge(Err(error), beneath(&root, name), root),
+        };
+        let mut found = self.resolve(&directory, &root, name);
+        let mut path = beneath(&root, name);
         if let Ok(Found::Directory) = found {
             let inside = |index: &String| [name.strip_suffix(b"/").unwrap_or(name), index.as_bytes()].join(&b'/');
             for index in &self.index {
                 let name = inside(index);
                 let name = name.strip_prefix(b"/").unwrap_or(&name);
-                found = self.resolve(rule, name);
+                found = self.resolve(&directory, &root, name);
                 if !matches!(&found, Err(error) if is_nothing(error)) && !self.skips(name) {
-                    path = rule.path(name);
+                    path = beneath(&root, name);
                     break;
                 }
                 found = Ok(Found::Directory);
             }
         }
+        self.judge(found, path, root)
+    }
+
+    fn judge<'p>(&self, found: io::Result<Found>, path: PathBuf, root: Cow<'p, Path>) -> Lookup<'p> {
         match found {
             Ok(Found::File(file, _)) if self.skips_target(&file) => Lookup::Nothing,
-            Ok(Found::File(file, facts)) => Lookup::File(file, facts, path),
+            Ok(Found::File(file, facts)) => Lookup::File(Hit { file, facts, path, root }),
             Ok(Found::Directory) => Lookup::Nothing,
             Ok(Found::Special) => Lookup::Refused("a FIFO, a socket or a device"),
             Err(error) if is_nothing(&error) => Lookup::Nothing,
@@ -154,25 +219,17 @@ impl Place {
         }
     }
 
-    fn resolve(&self, rule: &Rule, name: &[u8]) -> io::Result<Found> {
-        let root = match file::root(&rule.root) {
-            Ok(root) => root,
-            // As in uWSGI, a single file is whatever stands behind its prefix.
-            Err(error) if error.kind() == io::ErrorKind::NotADirectory && !rule.keeps_prefix => {
-                return file::find_at(&rule.root);
-            }
-            Err(error) => return Err(error),
-        };
-        match file::find_beneath(root.as_fd(), name, Links::Beneath) {
-            Err(error) if is_outside(&error) => self.resolve_link(rule, name, error),
+    fn resolve(&self, directory: &OwnedFd, root: &Path, name: &[u8]) -> io::Result<Found> {
+        match file::find_beneath(directory.as_fd(), name, Links::Beneath) {
+            Err(error) if is_outside(&error) => self.resolve_link(root, name, error),
             found => found,
         }
     }
 
     /// A path with a link that is absolute or leads out: it may lead back, or to a place that is safe.
-    fn resolve_link(&self, rule: &Rule, name: &[u8], error: io::Error) -> io::Result<Found> {
-        let target = rule.path(name).canonicalize()?;
-        for allowed in std::iter::once(&rule.root).chain(&self.safe) {
+    fn resolve_link(&self, root: &Path, name: &[u8], error: io::Error) -> io::Result<Found> {
+        let target = beneath(root, name).canonicalize()?;
+        for allowed in std::iter::once(root).chain(self.safe.iter().map(PathBuf::as_path)) {
             let Ok(allowed) = allowed.canonicalize() else { continue };
             let Ok(rest) = target.strip_prefix(&allowed) else { continue };
             return file::find_beneath(file::root(&allowed)?.as_fd(), rest.as_os_str().as_bytes(), Links::None);
@@ -182,19 +239,26 @@ impl Place {
 
     /// Whether a file that was reached by another name has one that is skipped: its source is not to be shown.
     fn skips_target(&self, file: &OwnedFd) -> bool {
-        let target = || std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        !self.skip.is_empty() && target().is_ok_and(|target| self.skips(target.as_os_str().as_bytes()))
+        !self.skip.is_empty() && target(file).is_some_and(|target| self.skips(target.as_os_str().as_bytes()))
     }
 }
 
-impl Rule {
-    fn path(&self, name: &[u8]) -> PathBuf {
-        if name.is_empty() { self.root.clone() } else { self.root.join(OsStr::from_bytes(name)) }
-    }
+fn target(file: &OwnedFd) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()
+}
+
+fn beneath(root: &Path, name: &[u8]) -> PathBuf {
+    if name.is_empty() { root.to_owned() } else { root.join(OsStr::from_bytes(name)) }
+}
+
+/// What a front end says of where its files are. No client can: a field of HTTP has another name.
+fn document_root(vars: &Vars) -> Option<&Path> {
+    let said = vars.others().find(|(name, _)| *name == Name::Cgi(b"DOCUMENT_ROOT"))?.1;
+    Some(Path::new(OsStr::from_bytes(said))).filter(|root| root.is_absolute())
 }
 
 /// The current directory may be another one when a file is asked for.
-fn absolute(path: &str) -> PathBuf {
+pub(super) fn absolute(path: &str) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| Path::new(path).to_owned())
 }
 
@@ -230,7 +294,7 @@ mod tests {
     use super::*;
 
     fn place(options: &Options) -> Place {
-        Place::new(options).unwrap()
+        Place::new(options)
     }
 
     fn mapped(prefix: &str) -> Place {
@@ -253,7 +317,7 @@ mod tests {
         for (path, covered) in [("/s", true), ("/s/a", true), ("/sa", true), ("/", false), ("/a/s", false)] {
             assert_eq!(place.covers(&vars(path, path)), covered, "{path}");
         }
-        assert!(Place::new(&Options::default()).is_none());
+        assert!(Place::new(&Options::default()).is_empty());
     }
 
     #[test]
@@ -290,6 +354,19 @@ mod tests {
             let lookup = if place.covers(&vars) { place.look(&vars) } else { Lookup::Nothing };
             assert_eq!(matches!(lookup, Lookup::Refused(_)), refused, "{uri}");
         }
+    }
+
+    #[test]
+    fn only_a_front_end_says_where_its_files_are() {
+        let place = place(&Options { check_static_docroot: true, ..Options::default() });
+        assert!(!place.is_empty() && place.covers(&vars("/a", "/a")));
+        let mut vars = vars("/a", "/a");
+        let (name, value) = (vars.add(b"Document-Root"), vars.add(b"/etc"));
+        vars.push_field(name, value);
+        assert_eq!(document_root(&vars), None);
+        let (name, value) = (vars.add(b"DOCUMENT_ROOT"), vars.add(b"/srv/www"));
+        vars.push_cgi(name, value);
+        assert_eq!(document_root(&vars), Some(Path::new("/srv/www")));
     }
 
     #[test]
