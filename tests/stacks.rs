@@ -10,7 +10,7 @@ use std::process::Command;
 use nix::sys::signal::Signal;
 
 use crate::harness::apps::{self, skip};
-use crate::harness::{Client, Process, Server, Site, dedent, eventually};
+use crate::harness::{Client, Process, Server, Site, dedent, eventually, python};
 
 /// Waits at a gate inside of two functions, holds the GIL for ever, or crashes.
 const APP: &str = r#"
@@ -140,6 +140,23 @@ fn a_worker_that_holds_the_gil_is_asked_by_signals() {
         assert!(text.contains("in wait_for"), "the other threads, too: {text}");
     }
     assert_eq!(server.births(), 2);
+}
+
+#[test]
+fn every_interpreter_tells_both_ways() {
+    for python in python::usable() {
+        let site = Site::code(APP).env("PATH", python.path.parent().unwrap());
+        let server = site.ini("pidfile = pid\nlazy-apps = true\nthreads = 2").start();
+        let mut client = busy(&server, "/gate/gate", "waiting at gate");
+        let text = stacks(&server, "pid");
+        assert!(text.contains(", in application\n      wait_for(path[6:])\n"), "{:?}: {text}", python.version);
+        server.open_gate("gate");
+        client.answer().ok();
+        let _held = busy(&server, "/hold", "holding");
+        let text = stacks(&server, "pid");
+        assert!(text.contains("something holds the GIL"), "{:?}: {text}", python.version);
+        assert!(text.contains(", in hold_the_gil\n"), "{:?}: {text}", python.version);
+    }
 }
 
 #[test]
@@ -307,6 +324,37 @@ fn a_crash_at_import_leaves_its_stack() {
     assert_eq!(ended.code, 1);
     assert!(ended.log.contains("Fatal Python error: Segmentation fault"), "{}", ended.log);
     assert!(ended.log.contains("app.py\", line 2 in <module>"), "{}", ended.log);
+}
+
+/// Connects, or says that the queue is full: a unix socket has clients wait otherwise.
+fn connect_at_once(path: &Path) -> nix::Result<std::os::fd::OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    let client = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_NONBLOCK, None)?;
+    connect(std::os::fd::AsRawFd::as_raw_fd(&client), &UnixAddr::new(path)?)?;
+    Ok(client)
+}
+
+#[test]
+fn a_listen_queue_of_a_file_is_told_too() {
+    let server = Site::app("control.py").ini("socket = app.sock\nlisten = 2\nstats = stats.sock").start();
+    server.signal(Signal::SIGTSTP);
+    server.wait_for("paused");
+    let path = server.path("app.sock");
+    // Until nobody else may wait; the worker may still take some of them.
+    let mut clients = Vec::new();
+    eventually("the queue is full", || match connect_at_once(&path) {
+        Ok(client) => {
+            clients.push(client);
+            None
+        }
+        Err(error) => (error == nix::errno::Errno::EAGAIN).then_some(()),
+    });
+    let told = server.wait_for("listen queue of socket \"app.sock\" full (3/2)");
+    assert!(told.contains("see listen = 2 ("), "{told}");
+    let mut stats = String::new();
+    UnixStream::connect(server.path("stats.sock")).unwrap().read_to_string(&mut stats).unwrap();
+    assert!(stats.contains("\"queue\": 3,") && stats.contains("\"max_queue\": 2,"), "{stats}");
+    drop(clients);
 }
 
 #[test]

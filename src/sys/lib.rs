@@ -9,6 +9,7 @@ pub mod channel;
 pub mod clock;
 pub mod confine;
 pub mod datagram;
+pub mod diag;
 pub mod epoll;
 pub mod exec;
 pub mod file;

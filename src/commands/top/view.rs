@@ -14,8 +14,7 @@ pub const COLUMNS: [&str; 13] =
     ["WID", "PID", "STATUS", "BUSY", "REQ", "REQ/S", "LOAD", "AVG", "EXC", "HARA", "SPAWN", "AGE", "RSS"];
 const WIDTHS: [u16; 13] = [4, 8, 7, 5, 10, 8, 5, 8, 6, 5, 6, 7, 8];
 
-const HELP: &str = "\
- i id     r requests   s requests/s   l load     sort; the same key again
+const HELP: &str = " i id     r requests   s requests/s   l load     sort; the same key again
  t time   m memory     e exceptions   a age      turns it round
  c        idle cores, too
  arrows, page up and down, home, end             scroll
@@ -118,7 +117,8 @@ fn cells(worker: &Line) -> Vec<String> {
         worker.harakiris.to_string(),
         worker.respawns.to_string(),
         time(worker.age_s),
-        bytes(worker.rss),
+        // uWSGI tells it under memory-report only.
+        if worker.rss > 0 { bytes(worker.rss) } else { "-".to_owned() },
     ]
 }
 
