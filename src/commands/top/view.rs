@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::Line as Text;
-use ratatui::widgets::{Clear, Paragraph, Row as TableRow, Table};
+use ratatui::widgets::{Clear, Paragraph};
 
 use super::figures::{Figures, Line};
 use super::state::State;
@@ -12,7 +12,7 @@ use super::state::State;
 /// The columns of workers.
 pub const COLUMNS: [&str; 13] =
     ["WID", "PID", "STATUS", "BUSY", "REQ", "REQ/S", "LOAD", "AVG", "EXC", "HARA", "SPAWN", "AGE", "RSS"];
-const WIDTHS: [u16; 13] = [4, 8, 7, 5, 10, 8, 5, 8, 6, 5, 6, 7, 8];
+const WIDTHS: [usize; 13] = [4, 8, 7, 5, 10, 8, 5, 8, 6, 5, 6, 7, 8];
 
 const HELP: &str = " i id     r requests   s requests/s   l load     sort; the same key again
  t time   m memory     e exceptions   a age      turns it round
@@ -170,25 +170,29 @@ fn table(frame: &mut Frame<'_>, area: Rect, state: &mut State) {
     state.room = usize::from(area.height.saturating_sub(1)).max(1);
     state.scroll = state.scroll.min(all.len().saturating_sub(state.room));
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    let widths = WIDTHS.map(Constraint::Length);
-    let heading = TableRow::new(COLUMNS.map(|name| Text::from(name).right_aligned())).style(reversed);
-    frame.render_widget(Table::new([heading], widths).style(reversed), head);
+    frame.buffer_mut().set_style(head, reversed);
+    // Straight into the cells: a table would work its columns out anew for each row.
+    let mut write = |y: u16, text: &str, style: Style| {
+        frame.buffer_mut().set_stringn(area.x, y, text, usize::from(area.width), style);
+    };
+    if head.height > 0 {
+        write(head.y, &padded(&COLUMNS.map(str::to_owned)), reversed);
+    }
     for (index, row) in all.into_iter().skip(state.scroll).take(usize::from(body.height)).enumerate() {
-        let area = Rect { y: body.y + index as u16, height: 1, ..body };
         let style = match row.mood {
             Mood::Plain => Style::new(),
             Mood::Busy => Style::new().fg(Color::Green),
             Mood::Asleep => Style::new().fg(Color::DarkGray),
             Mood::Old => Style::new().fg(Color::Red),
         };
-        match row.request {
-            Some(request) => frame.render_widget(Paragraph::new(request).style(style), area),
-            None => {
-                let cells = row.cells.into_iter().map(|cell| Text::from(cell).right_aligned());
-                frame.render_widget(Table::new([TableRow::new(cells).style(style)], widths), area);
-            }
-        }
+        write(body.y + index as u16, &row.request.unwrap_or_else(|| padded(&row.cells)), style);
     }
+}
+
+/// Cells in the widths of their columns.
+fn padded(cells: &[String]) -> String {
+    let cells = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$}"));
+    cells.collect::<Vec<_>>().join(" ")
 }
 
 /// One row a worker for the cores that have nothing to do.
