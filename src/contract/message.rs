@@ -99,6 +99,8 @@ pub enum ToWorker {
     Log,
     /// Requests are past their deadline: say where they are, and tell their clients.
     Expire,
+    /// Somebody wants to know where the threads are. One descriptor: a pipe that takes the text, and its end.
+    Stacks,
 }
 
 /// Why a worker asks to be replaced.
@@ -207,6 +209,7 @@ impl Message for ToWorker {
             Self::Resume => Out::new(b'R').done(),
             Self::Log => Out::new(b'L').done(),
             Self::Expire => Out::new(b'X').done(),
+            Self::Stacks => Out::new(b'S').done(),
         }
     }
 
@@ -218,6 +221,7 @@ impl Message for ToWorker {
             b'R' => Self::Resume,
             b'L' => Self::Log,
             b'X' => Self::Expire,
+            b'S' => Self::Stacks,
             _ => return None,
         };
         rest.end(message)
@@ -375,6 +379,7 @@ mod tests {
             ToWorker::Resume,
             ToWorker::Log,
             ToWorker::Expire,
+            ToWorker::Stacks,
         ]);
         there_and_back(&[
             FromWorker::App(app),

@@ -124,7 +124,7 @@ pub struct CoreSeat<'s> {
 /// What a core is doing, as the master reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Activity {
-    /// When the request began, by `clock::coarse_ms`; 0 if nobody measures.
+    /// When the request began, by `clock::coarse_ms`.
     pub since_ms: u64,
     /// When it must be over, by `clock::coarse_ms`; 0 for never.
     pub deadline_ms: u64,
@@ -415,6 +415,12 @@ impl<'s> Seat<'s> {
         self.words[7].load(Relaxed)
     }
 
+    /// How many cores the worker has.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        self.cores
+    }
+
     /// One core.
     ///
     /// # Panics
@@ -495,8 +501,8 @@ impl CoreSeat<'_> {
         self.words[0].load(Relaxed)
     }
 
-    /// Says what the request is, before [`enter`](Self::enter): only where somebody asks (a deadline, statistics).
-    /// `parts` are put together, and cut at [`TEXT_BYTES`].
+    /// Says what the request is, before [`enter`](Self::enter). `parts` are put together,
+    /// and cut at [`TEXT_BYTES`].
     pub fn describe(&self, since_ms: u64, deadline_ms: u64, parts: &[&[u8]]) {
         self.words[1].store(since_ms, Relaxed);
         let mut text = [0; TEXT_BYTES];

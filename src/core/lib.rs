@@ -17,6 +17,8 @@ mod master;
 mod module;
 mod pidfile;
 mod python;
+mod service;
+mod stacks;
 mod start;
 pub mod subscription;
 mod unknown;
@@ -26,6 +28,7 @@ mod vassal;
 pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_stage::{Place, why};
+pub use stacks::stacks;
 pub use start::{resume, run};
 pub use upgrade::{Inheritance, try_out};
 

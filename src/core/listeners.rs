@@ -320,12 +320,9 @@ impl Bound {
         Socket { protocol, address }
     }
 
-    /// How many connections wait, and how many may. The kernel tells it of TCP only.
+    /// How many connections wait, and how many may.
     pub(crate) fn queue(&self) -> (u32, u32) {
-        match self.key.address {
-            Address::Inet { .. } => (listen::queue(&self.fd), self.backlog.get()),
-            _ => (0, 0),
-        }
+        listen::queue(&self.fd)
     }
 
     /// One that the former executable has left.

@@ -21,6 +21,7 @@ use crate::logfile::Outlet;
 use crate::master::{First, Left, Master, environment};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
+use crate::service::Service;
 use crate::unknown::Unknown;
 use crate::upgrade::{Executable, Inheritance, State};
 use crate::vassal::Allegiance;
@@ -49,6 +50,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
             return exit::FAILED;
         }
     };
+    let mut service = Service::of(&source.env);
     let ended = if emperor::is_emperor(&loaded.config) {
         emperor::run((source, loaded), (log, outlet), &audience, scene, None)
     } else {
@@ -63,6 +65,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
         }
         Err(failure) => {
             audience.tell(&failure);
+            service.tell(format!("STATUS={}", failure.reason.replace(char::is_control, " ")));
             failure.end()
         }
     }
@@ -129,6 +132,7 @@ fn go_on(
     let emperor = Allegiance::kept(&source.env, &config);
     // Listeners that are new are bound by the reload with which it begins.
     let listeners = Listeners::of(&config, &left.bound)?.open();
+    let service = Service::of(&source.env);
     let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
     Ok(Master::new(First {
         source,
@@ -140,6 +144,7 @@ fn go_on(
         outlet,
         audience,
         unknown,
+        service,
         scene,
         emperor,
         court: None,
@@ -251,7 +256,7 @@ fn start(
         tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     }
     outlet.turn_to_second(&config, &source)?;
-    let audience = audience.clone();
+    let (audience, service) = (audience.clone(), Service::of(&source.env));
     let emperor = Allegiance::sworn(&source.env, &config);
     if court.is_none() {
         court = emperor::Child::of(&config, &source)?;
@@ -266,6 +271,7 @@ fn start(
         outlet,
         audience,
         unknown,
+        service,
         scene,
         emperor,
         court,

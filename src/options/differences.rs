@@ -109,6 +109,19 @@ const LIFE: &[Difference] = &[
         "chmod-socket = 660",
     ),
     differs(
+        "`NOTIFY_SOCKET`, `WATCHDOG_USEC`",
+        "passed on to the application",
+        "for the master alone: the application is told nothing of them",
+        "",
+    ),
+    differs(
+        "a full listen queue",
+        "told each second",
+        "told at once, every 30 s while it lasts, and when it is over",
+        "",
+    ),
+    differs("`py-tracebacker`", "a socket whose mode is that of the umask", "mode 600", "chmod-socket = 660"),
+    differs(
         "`reload-on-rss` and its kin",
         "the worker ends after a request, then another one starts",
         "the other one is ready first, one at a time",

@@ -794,6 +794,8 @@ options! {
         ["virtualenv", "home", "venv", "pyhome"], 'H' => home: OnePath as "DIR";
         /// reload changed code
         ["py-auto-reload", "py-autoreload", "python-auto-reload", "python-autoreload"] => auto_reload: Seconds as "SEC";
+        /// tell where the threads of a worker are, at this unix socket with its number behind
+        ["py-tracebacker"] => tracebacker: Text as "ADDRESS";
         /// don't look at this module for py-auto-reload
         ["py-auto-reload-ignore"] => auto_reload_ignore: Texts as "MODULE";
         /// accepted: python, http and the like are built in

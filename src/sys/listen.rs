@@ -25,18 +25,21 @@ pub fn somaxconn() -> u32 {
     text.trim().parse().unwrap_or(128)
 }
 
-/// How many connections wait to be accepted. Linux tells it of TCP only: 0 for others.
+/// How many connections wait to be accepted, and how many may, as the kernel knows it; (0, 0) where it does not tell.
 #[must_use]
-pub fn queue(listener: &OwnedFd) -> u32 {
+pub fn queue(listener: &OwnedFd) -> (u32, u32) {
     // SAFETY: an all-zero tcp_info is valid; getsockopt writes at most `length` bytes into it.
     unsafe {
         let mut info: libc::tcp_info = std::mem::zeroed();
         let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
         let info_at = (&raw mut info).cast();
         let told = libc::getsockopt(listener.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, info_at, &raw mut length);
-        // Of a listening socket, this is its queue.
-        if told == 0 { info.tcpi_unacked } else { 0 }
+        // Of a listening socket, these are its queue.
+        if told == 0 {
+            return (info.tcpi_unacked, info.tcpi_sacked);
+        }
     }
+    crate::diag::queue(listener.as_fd()).unwrap_or((0, 0))
 }
 
 /// Binds a TCP socket. `v6_only`: an IPv6 socket leaves IPv4 to another one.

@@ -70,6 +70,11 @@ impl Drop for SharedWords {
     }
 }
 
+/// A file in memory for what is read and written again and again, close-on-exec.
+pub fn scratch_file() -> io::Result<OwnedFd> {
+    Ok(memfd_create(c"ruwsgi-scratch", MFdFlags::MFD_CLOEXEC)?)
+}
+
 /// An anonymous file that holds `bytes`, for another process to read from its start.
 pub fn sealed_file(bytes: &[u8]) -> io::Result<OwnedFd> {
     use std::io::Write;

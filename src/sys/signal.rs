@@ -38,9 +38,15 @@ impl Signals {
 
     /// The number of the next signal that came; `None` when there is none.
     pub fn next(&self) -> io::Result<Option<i32>> {
+        Ok(self.next_with_word()?.map(|(number, _)| number))
+    }
+
+    /// The same, with the word that came along, if it was [asked](ask) with one.
+    pub fn next_with_word(&self) -> io::Result<Option<(i32, Option<u32>)>> {
+        let word = |info: &libc::signalfd_siginfo| (info.ssi_code == libc::SI_QUEUE).then_some(info.ssi_int as u32);
         loop {
             match self.0.read_signal() {
-                Ok(found) => return Ok(found.map(|info| info.ssi_signo as i32)),
+                Ok(found) => return Ok(found.map(|info| (info.ssi_signo as i32, word(&info)))),
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -137,6 +143,29 @@ fn process_id() -> i32 {
 pub fn send_number(pid: i32, number: i32) -> io::Result<()> {
     let signal = Signal::try_from(number).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     send(pid, signal)
+}
+
+/// The signal by which a master is asked for stacks.
+pub const ASK_STACKS: i32 = libc::SIGUSR2;
+
+/// A signal to one process with a word along. It ends a process that does not know it: see [`is_waited_for`].
+pub fn ask(pid: i32, number: i32, word: u32) -> io::Result<()> {
+    if pid <= 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{pid} is no process of ours")));
+    }
+    let value = libc::sigval { sival_ptr: std::ptr::without_provenance_mut(word as usize) };
+    // SAFETY: sigqueue touches no memory of ours.
+    if unsafe { libc::sigqueue(pid, number, value) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// A process blocks this signal and the others that a master reads from its descriptor: it is one, as far as that shows.
+#[must_use]
+pub fn is_waited_for(pid: i32, number: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let blocked = text.lines().find_map(|line| line.strip_prefix("SigBlk:"));
+    let blocked = blocked.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    let all = [number, libc::SIGHUP, libc::SIGTERM, libc::SIGCHLD, libc::SIGTSTP];
+    all.iter().all(|number| blocked & (1 << (number - 1)) != 0)
 }
 
 /// SIGKILL to one process.

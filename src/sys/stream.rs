@@ -244,6 +244,21 @@ pub fn is_connected(stream: &OwnedFd) -> bool {
     error == Ok(0) && told.is_ok_and(|told| !told.intersects(gone))
 }
 
+/// Who is at the other end of a unix socket, as the kernel says: process and user.
+pub fn credentials(stream: BorrowedFd<'_>) -> io::Result<(i32, u32)> {
+    let found = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?;
+    Ok((found.pid(), found.uid()))
+}
+
+/// Connects to a name in the abstract namespace, without waiting for anybody.
+pub fn connect_abstract(name: &[u8]) -> io::Result<OwnedFd> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(fd.as_raw_fd(), &UnixAddr::new_abstract(name)?)?;
+    Ok(fd)
+}
+
 /// Sends a FIN: the client sees the end after what was written; what it still sends can be read.
 pub fn finish_writing(stream: BorrowedFd<'_>) -> io::Result<()> {
     Ok(shutdown(stream.as_raw_fd(), Shutdown::Write)?)

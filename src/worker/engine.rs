@@ -81,6 +81,8 @@ pub struct Setup<'s> {
     pub log: Log,
     /// Where the lines of requests go.
     pub requests: Log,
+    /// Writes where the threads are into this, and returns at once.
+    pub stacks: &'s (dyn Fn(OwnedFd) + Sync),
 }
 
 /// What the options say, in the units of the engine.
@@ -146,6 +148,7 @@ pub(crate) struct Engine<'e> {
     pub channel: &'e Channel,
     pub log: &'e Log,
     pub requests: &'e Log,
+    pub stacks: &'e (dyn Fn(OwnedFd) + Sync),
     pub pid: u32,
     pub slot: u32,
     /// The worker takes no new connections and finishes what it has.
@@ -217,7 +220,7 @@ const SHORT_TICK_MS: u64 = 100;
 
 /// Serves until the master says to drain and everything is finished.
 pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
-    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log, requests } = setup;
+    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log, requests, stacks } = setup;
     let cores = config.workers.threads.max(1) as usize;
     let seat = scoreboard.seat(seat);
     // It has signals for the rest of the process's life.
@@ -241,6 +244,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         channel: &channel,
         log: &log,
         requests: &requests,
+        stacks,
         pid: std::process::id(),
         slot,
         draining: AtomicBool::new(false),

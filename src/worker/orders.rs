@@ -23,6 +23,7 @@ impl Engine<'_> {
                 Some(ToWorker::Resume) => self.resume(),
                 Some(ToWorker::Log) => message.fds.iter().for_each(|sink| self.log.go_on_in(sink.as_fd())),
                 Some(ToWorker::Expire) => self.expire(),
+                Some(ToWorker::Stacks) => message.fds.into_iter().for_each(self.stacks),
                 None => tracing::warn!("the master sent a message that this worker does not know"),
             },
             // Without the master nobody would replace this worker or stop it. Closed, its channel is readable for ever.
@@ -80,8 +81,6 @@ impl Engine<'_> {
             while self.receive(driver) {}
         }
         self.shut_doors();
-        // The master's channel has nothing more to say; closed, it would be readable for ever.
-        let _ = self.epoll.delete(self.channel.as_fd());
         self.has_heirs.store(heirs, Ordering::Relaxed);
         self.draining.store(true, Ordering::SeqCst);
         self.seat.set_status(Status::Draining);

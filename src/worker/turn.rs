@@ -60,7 +60,7 @@ impl Engine<'_> {
         let by_file = self.serve_file(&mut core.app, core.seat, (request.vars, core.now.second()), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
-            response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
+            response.set_watch(Watch::new(core.seat, deadline_ms, late));
             core.app.serve(&mut request, &mut response);
         }
         let Finished { end, close, sent_at, sent, file, logvars, collected } = response.finish();
@@ -219,14 +219,10 @@ impl Engine<'_> {
 
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
     fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) -> u64 {
-        let mut deadline_ms = 0;
-        if self.rules.harakiri_ms > 0 || self.seat.is_measured() {
-            let now_ms = clock::coarse_ms();
-            if self.rules.harakiri_ms > 0 {
-                deadline_ms = now_ms + self.rules.harakiri_ms;
-            }
-            describe(core.seat, vars, now_ms, deadline_ms);
-        }
+        let now_ms = clock::coarse_ms();
+        let deadline_ms = if self.rules.harakiri_ms > 0 { now_ms + self.rules.harakiri_ms } else { 0 };
+        // Always: a worker that dies in a request can't say any more which one it was.
+        describe(core.seat, vars, now_ms, deadline_ms);
         core.seat.enter();
         deadline_ms
     }

@@ -12,7 +12,6 @@ use crate::harakiri::Right;
 /// What a request needs to be watched.
 pub(crate) struct Watch<'r> {
     seat: CoreSeat<'r>,
-    vars: &'r Vars,
     /// When it must be over in any case, by `clock::coarse_ms`; 0: nobody says so.
     deadline_ms: u64,
     late: Late<'r>,
@@ -30,8 +29,8 @@ pub(crate) struct Late<'r> {
 }
 
 impl<'r> Watch<'r> {
-    pub(crate) fn new(seat: CoreSeat<'r>, vars: &'r Vars, deadline_ms: u64, late: Late<'r>) -> Self {
-        let watch = Self { seat, vars, deadline_ms, late, shared: Cell::new(false), ours: Cell::new(None) };
+    pub(crate) fn new(seat: CoreSeat<'r>, deadline_ms: u64, late: Late<'r>) -> Self {
+        let watch = Self { seat, deadline_ms, late, shared: Cell::new(false), ours: Cell::new(None) };
         if deadline_ms != 0 {
             watch.share();
         }
@@ -64,12 +63,7 @@ impl<'r> Watch<'r> {
         if deadline_ms != 0 {
             self.share();
         }
-        if self.deadline_ms == 0 && deadline_ms != 0 {
-            // Nobody has said yet what it is.
-            describe(self.seat, self.vars, now_ms, deadline_ms);
-        } else {
-            self.seat.set_deadline(deadline_ms);
-        }
+        self.seat.set_deadline(deadline_ms);
     }
 }
 

@@ -17,6 +17,7 @@ mod load;
 mod mount;
 mod names;
 mod reply;
+mod stacks;
 mod stage;
 mod start_response;
 mod stdio;

@@ -20,6 +20,8 @@ use crate::api;
 use crate::apps::Apps;
 use crate::autoreload;
 use crate::mount;
+use crate::stacks::Stacks;
+use crate::stacks::tracebacker::Tracebacker;
 use crate::stage;
 use crate::wsgi::Wsgi;
 use crate::zygote::{Failure, Zygote};
@@ -137,6 +139,8 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         return code;
     }
     autoreload::watch(&config, slot, &channel, files);
+    let stacks = Stacks::new(py, scoreboard.clone(), Seat { slot, seat });
+    let _tracebacker = Tracebacker::start(&config, slot, stacks.clone());
     let listeners = config.listeners().iter().zip(listeners).enumerate().filter_map(|(number, (said, fd))| {
         let mapped = mapped(&config.sockets, number);
         if mapped.as_ref().is_some_and(|workers| !workers.contains(&slot)) {
@@ -169,6 +173,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         slot,
         log: log.clone(),
         requests,
+        stacks: &|pipe| stacks.report(pipe),
     };
     let language = Wsgi {
         apps,

@@ -24,6 +24,7 @@ use crate::autoreload::{self, Files};
 use crate::birth::{self, Born};
 use crate::load;
 use crate::mount;
+use crate::stacks;
 use crate::stage;
 use crate::stdio;
 use crate::trouble;
@@ -140,6 +141,9 @@ impl Zygote {
     fn load(mut self, py: Python<'_>) -> Result<Self, Failure> {
         stage::lower_before(py, &self.config, self.master)?;
         stdio::buffer_lines(py);
+        if let Err(error) = stacks::tell_crashes(py) {
+            tracing::warn!("a crash will leave no stack: {error}");
+        }
         load::add_paths(py, &self.config, &self.log);
         load::set_arguments(py, &self.config, &self.log);
         self.install_module(py)?;

@@ -12,6 +12,7 @@ use mio::{Interest, Poll, Token};
 use ruwsgi_options::Config;
 use ruwsgi_sys::stream;
 
+use super::health;
 use crate::listeners::{Bound, door};
 
 /// How long a visitor may take, in milliseconds.
@@ -28,6 +29,8 @@ pub(super) enum Question<'q> {
     Stats { http: bool },
     /// What this path of `admin` says.
     Health { path: &'q str },
+    /// Somebody who is not on this machine asks for that.
+    Refused,
 }
 
 /// The doors and who stands there.
@@ -42,6 +45,8 @@ enum Kind {
     Stats,
     StatsHttp,
     Admin,
+    /// One who has asked for stacks by a signal.
+    Asking,
 }
 
 struct Door {
@@ -54,6 +59,10 @@ struct Visitor {
     kind: Kind,
     heard: Vec<u8>,
     answer: Option<(Vec<u8>, usize)>,
+    /// Waits for what is being collected.
+    waits: bool,
+    /// Sits at this machine.
+    near: bool,
     until_ms: u64,
 }
 
@@ -106,25 +115,59 @@ impl Desk {
         self.visitors.iter().map(|visitor| visitor.until_ms).min()
     }
 
-    /// Lets visitors in, hears them and answers, as far as that goes without waiting.
-    pub(super) fn look(&mut self, poll: &Poll, now_ms: u64, mut answer: impl FnMut(Question<'_>) -> Vec<u8>) {
+    /// Lets somebody in who waits for stacks.
+    pub(super) fn admit(&mut self, poll: &Poll, stream: OwnedFd, now_ms: u64) {
+        if self.visitors.len() < VISITORS && watch(poll, &stream).is_ok() {
+            self.visitors.push(Visitor::new(stream, Kind::Asking, true, now_ms));
+        }
+    }
+
+    /// What was collected goes to everybody who waits for it.
+    pub(super) fn deliver(&mut self, text: &[u8]) {
+        for visitor in self.visitors.iter_mut().filter(|visitor| visitor.waits) {
+            visitor.waits = false;
+            let http = visitor.kind != Kind::Asking;
+            let bytes =
+                if http { health::over_http("200 OK", "text/plain; charset=utf-8", text) } else { text.to_vec() };
+            visitor.answer = Some((bytes, 0));
+        }
+        self.visitors.retain_mut(|visitor| visitor.go_on(&mut |_| Vec::new()));
+    }
+
+    /// Lets visitors in, hears them and answers, as far as that goes without waiting. `true`: somebody has come who waits
+    /// for stacks.
+    pub(super) fn look(&mut self, poll: &Poll, now_ms: u64, mut answer: impl FnMut(Question<'_>) -> Vec<u8>) -> bool {
         self.visitors.retain(|visitor| visitor.until_ms > now_ms);
         for door in &self.doors {
             // Until nobody waits: an arrival is told once. An error is told again by the next one.
-            while let Ok(Some((stream, _))) = stream::accept(door.bound.as_fd()) {
+            while let Ok(Some((stream, peer))) = stream::accept(door.bound.as_fd()) {
                 if self.visitors.len() < VISITORS && watch(poll, &stream).is_ok() {
-                    let until_ms = now_ms + PATIENCE_MS;
-                    self.visitors.push(Visitor { stream, kind: door.kind, heard: Vec::new(), answer: None, until_ms });
+                    let near = peer.ip().is_none_or(|ip| ip.is_loopback());
+                    self.visitors.push(Visitor::new(stream, door.kind, near, now_ms));
                 }
             }
         }
+        let waited = self.waiting();
         self.visitors.retain_mut(|visitor| visitor.go_on(&mut answer));
+        self.waiting() > waited
+    }
+
+    fn waiting(&self) -> usize {
+        self.visitors.iter().filter(|visitor| visitor.waits).count()
     }
 }
 
 impl Visitor {
+    fn new(stream: OwnedFd, kind: Kind, near: bool, now_ms: u64) -> Self {
+        let (waits, until_ms) = (kind == Kind::Asking, now_ms + PATIENCE_MS);
+        Self { stream, kind, heard: Vec::new(), answer: None, waits, near, until_ms }
+    }
+
     /// Hears and answers what it can; `false`: this visit is over.
     fn go_on(&mut self, answer: &mut impl FnMut(Question<'_>) -> Vec<u8>) -> bool {
+        if self.waits {
+            return true;
+        }
         if self.answer.is_none() && !self.listen(answer) {
             return false;
         }
@@ -162,6 +205,11 @@ impl Visitor {
                     let target = request.path.unwrap_or_default();
                     let path = target.split('?').next().unwrap_or_default();
                     let question = match self.kind {
+                        Kind::Admin if path == "/stacks" && self.near => {
+                            self.waits = true;
+                            return true;
+                        }
+                        Kind::Admin if path == "/stacks" => Question::Refused,
                         Kind::Admin => Question::Health { path },
                         _ => Question::Stats { http: true },
                     };

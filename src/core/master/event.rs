@@ -48,7 +48,9 @@ pub(crate) enum Why {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// So many connections wait that no more may.
-    QueueFull { name: String, waiting: u32, most: u32 },
+    QueueFull { name: String, waiting: u32, most: u32, for_ms: u64, limit: String },
+    /// Connections fit in again.
+    QueueRelieved { name: String, after_ms: u64 },
     /// Nobody accepts until somebody says so.
     Paused,
     /// Everybody accepts again.
@@ -93,6 +95,8 @@ pub(crate) enum Event {
     Asked { who: Who, wish: Wish },
     /// A worker died unasked.
     Died { who: Who, end: End, lived_ms: u64, reason: Option<String>, next: Next },
+    /// A worker that died had this request.
+    Lost { who: Who, core: usize, activity: Activity, now_ms: u64 },
     /// A worker was never born.
     Unborn { who: Who, next: Next },
     /// A worker ended as it was asked to.
@@ -129,6 +133,7 @@ impl Event {
             Self::ZygoteDied { .. }
             | Self::ZygoteStuck { .. }
             | Self::Died { .. }
+            | Self::Lost { .. }
             | Self::Unborn { .. }
             | Self::NoMercy { .. }
             | Self::Harakiri { .. } => Level::Warning,
@@ -187,8 +192,15 @@ impl Event {
     fn of_the_load(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // The words that people look for in uWSGI's log.
-            Self::QueueFull { name, waiting, most } => {
-                write!(f, "listen queue of socket \"{name}\" full ({waiting}/{most}): see listen and somaxconn")
+            Self::QueueFull { name, waiting, most, for_ms, limit } => {
+                write!(f, "listen queue of socket \"{name}\" full ({waiting}/{most}): clients are turned away")?;
+                if *for_ms > 0 {
+                    write!(f, " for {}", Time(*for_ms))?;
+                }
+                write!(f, "; see {limit}")
+            }
+            Self::QueueRelieved { name, after_ms } => {
+                write!(f, "listen queue of socket \"{name}\" has room again after {}", Time(*after_ms))
             }
             Self::Paused => write!(f, "paused: nobody accepts until it is resumed (SIGTSTP)"),
             Self::Resumed => write!(f, "resumed"),
@@ -227,6 +239,10 @@ impl Event {
                     write!(f, " ({})", Clean(reason))?;
                 }
                 write!(f, ": {next}")
+            }
+            Self::Lost { who, core, activity, now_ms } => {
+                let (request, since) = (Clean(&activity.request), Time(now_ms.saturating_sub(activity.since_ms)));
+                write!(f, "{who} had a request that is lost: [core {core}] {request} since {since}")
             }
             Self::Unborn { who, next } => write!(f, "{who} could not be forked: {next}"),
             Self::Ended { who, end: End::Exited(0), lived_ms } => write!(f, "{who} done after {}", Time(*lived_ms)),

@@ -35,7 +35,7 @@ impl Master {
 
 /// What the kernel says of a thread, on one line. The thread is what the worker says: it is one of its own, or nothing is
 /// found.
-fn of_kernel(pid: i32, thread: i32) -> String {
+pub(super) fn of_kernel(pid: i32, thread: i32) -> String {
     let read = |name: &str| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/task/{thread}/{name}")).unwrap_or_default();
         text.split_ascii_whitespace().collect::<Vec<_>>().join(" ")

@@ -23,7 +23,7 @@ pub(super) fn answer(path: &str, health: Health) -> Vec<u8> {
         ("/readyz" | "/startupz", Health::Starting) => ("503 Service Unavailable", "starting"),
         ("/readyz", Health::Stopping) => ("503 Service Unavailable", "stopping"),
         ("/readyz", Health::Paused) => ("503 Service Unavailable", "paused"),
-        _ => ("404 Not Found", "there are /livez, /readyz and /startupz"),
+        _ => ("404 Not Found", "there are /livez, /readyz, /startupz and /stacks"),
     };
     over_http(status, "text/plain", format!("{text}\n").as_bytes())
 }

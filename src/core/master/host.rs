@@ -22,7 +22,7 @@ use crate::emperor::pipe;
 use crate::listeners::{Bound, Opened, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
-use crate::{python, why};
+use crate::{python, service, why};
 
 /// The pipes of an emperor are the master's.
 const EMPEROR_VARIABLES: [&str; 2] = [pipe::VARIABLE, pipe::CONFIG_VARIABLE];
@@ -326,11 +326,16 @@ fn processes(config: &Config) -> u32 {
     if config.is_routers_only() { 0 } else { config.workers.processes.max(1) }
 }
 
+/// The environment without what it says to this process alone.
+pub(super) fn for_children(ours: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
+    let is_own = |name: &OsString| VARIABLES.iter().chain(&service::VARIABLES).any(|variable| name == variable);
+    ours.iter().filter(|(name, _)| !is_own(name)).cloned().collect()
+}
+
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
-    let mut env = ours.to_vec();
-    let own = VARIABLES.iter().chain(&EMPEROR_VARIABLES);
-    env.retain(|(name, _)| !own.clone().any(|variable| name == variable));
+    let mut env = for_children(ours);
+    env.retain(|(name, _)| !EMPEROR_VARIABLES.iter().any(|variable| name == variable));
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);
         env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));

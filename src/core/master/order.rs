@@ -113,6 +113,8 @@ pub(crate) enum Input {
         pid: i32,
         /// How it ended.
         end: End,
+        /// What a worker was doing, as it has said: core and request.
+        requests: Vec<(usize, Activity)>,
     },
     /// A pid that was to be killed is no child of ours (yet, or at all).
     NoChild {

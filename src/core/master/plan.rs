@@ -23,6 +23,7 @@ mod worker;
 use std::collections::{BTreeMap, BTreeSet};
 
 use ruwsgi_contract::message::{FromWorker, FromZygote, Wish};
+use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
 pub(crate) use self::backoff::Backoff;
@@ -153,7 +154,7 @@ impl Plan {
             Input::Memory { worker, usage } => self.measured(worker, usage),
             Input::Knock => self.knocked(),
             Input::Routers { alive } => self.routers = alive,
-            Input::Exited { pid, end } => self.exited(pid, end),
+            Input::Exited { pid, end, requests } => self.exited(pid, end, requests),
             Input::NoChild { pid } => self.no_child(pid),
         }
         self.settle();
@@ -543,9 +544,16 @@ impl Plan {
         worker.map(|(id, _)| Owner::Worker(*id)).or_else(|| zygote().map(|(id, _)| Owner::Zygote(*id)))
     }
 
-    fn exited(&mut self, pid: i32, end: End) {
+    fn exited(&mut self, pid: i32, end: End, requests: Vec<(usize, Activity)>) {
         match self.owner_of(pid) {
-            Some(Owner::Worker(id)) => self.bury(id, Some(end)),
+            Some(Owner::Worker(id)) => {
+                // Those past their deadline were told when it was past.
+                let told = self.workers.get(&id).filter(|worker| worker.expired_ms.is_none()).map(Worker::who);
+                self.bury(id, Some(end));
+                for (who, (core, activity)) in requests.into_iter().filter_map(|lost| Some((told?, lost))) {
+                    self.tell(Event::Lost { who, core, activity, now_ms: self.now });
+                }
+            }
             Some(Owner::Zygote(id)) => self.zygote_exited(id, pid, end),
             // What the application left behind when it ended: adopted, reaped, none of our business.
             None => self.orphans += 1,

@@ -3,17 +3,21 @@
 
 use std::rc::Rc;
 
-use ruwsgi_contract::scoreboard::Seat;
-use ruwsgi_sys::{clock, process};
+use ruwsgi_contract::scoreboard::{Activity, Seat};
+use ruwsgi_sys::{clock, listen, process};
 
 use super::fifo::Letter;
 use super::order::{Input, Load, Order, Usage, Work};
 use super::run::{Line, Master};
 use super::touch::Wish;
+use crate::Place;
 use crate::listeners::Bound;
 
 /// How often the load is looked at, in milliseconds.
 const LOAD_MS: u64 = 1_000;
+
+/// So many requests of a worker that dies are told.
+const LOST: usize = 64;
 
 /// When what is looked at next.
 #[derive(Debug, Default)]
@@ -38,6 +42,8 @@ impl Master {
             Some(self.queues.wake_ms()),
             self.subscriptions.wake_ms(),
             self.gateways.wake_ms(),
+            self.service_wake_ms(),
+            self.inquiry_wake_ms(),
         ];
         others.into_iter().flatten().min()
     }
@@ -58,7 +64,8 @@ impl Master {
             self.look_at_memory();
         }
         if now >= self.queues.wake_ms() {
-            for event in self.queues.look(now, &self.listeners()) {
+            let (listeners, limit) = (self.listeners(), self.queue_limit());
+            for event in self.queues.look(now, &listeners, &limit) {
                 self.perform(Order::Tell(event));
             }
             self.fifos.look(&self.poll);
@@ -68,6 +75,7 @@ impl Master {
         if self.outlet.is_too_large(&self.config(), now) {
             self.renew_log(true);
         }
+        self.attend_service(now);
         for wish in self.touches.look(now) {
             match wish {
                 Wish::Letter(letter) => self.obey(letter),
@@ -112,6 +120,27 @@ impl Master {
     fn listeners(&self) -> Vec<Rc<Bound>> {
         let hosted = self.plan.generation().and_then(|id| self.generations.get(&id));
         hosted.map_or_else(Vec::new, |hosted| hosted.listeners.clone())
+    }
+
+    /// Who says how long the listen queues are.
+    fn queue_limit(&self) -> String {
+        let hosted = self.plan.generation().and_then(|id| self.generations.get(&id));
+        let most = listen::somaxconn();
+        match hosted.and_then(|hosted| Some((hosted.config.sockets.listen?, hosted))) {
+            Some((asked, hosted)) => format!("listen = {asked}{}, somaxconn {most}", Place(&hosted.config, "listen")),
+            None => format!("listen, which nobody has set, and somaxconn {most}"),
+        }
+    }
+
+    /// The requests of the worker that has this pid, as its scoreboard shows them: bounded, and nobody's orders.
+    pub(super) fn requests_of(&self, pid: i32) -> Vec<(usize, Activity)> {
+        let is_it = |(worker, _): &(&u64, &Line)| self.plan.process_of(**worker) == Some(pid);
+        let seat = self.workers.iter().find(is_it).and_then(|(_, line)| self.seat(line));
+        let of = |seat: Seat<'_>| -> Vec<_> {
+            let all = (0..seat.cores()).filter_map(|core| Some((core, seat.core(core).activity()?)));
+            all.take(LOST).collect()
+        };
+        seat.map_or_else(Vec::new, of)
     }
 
     pub(super) fn backlog(&self) -> u32 {

@@ -24,13 +24,15 @@ use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
 use super::health::Health;
-use super::host::{Ground, Hosted, settings};
+use super::host::{Ground, Hosted, for_children, settings};
 use super::inherit::Left;
+use super::notice::{self, Told};
 use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
 use super::rounds::Rounds;
+use super::stacks::Inquiry;
 use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use super::upgrade::Trials;
@@ -42,6 +44,7 @@ use crate::listeners::{Bound, Opened};
 use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
+use crate::service::Service;
 use crate::start::{Failure, pidfile, show_name};
 use crate::unknown::Unknown;
 use crate::upgrade::{Executable, Former};
@@ -63,6 +66,7 @@ pub(crate) struct First {
     pub unknown: Unknown,
     pub emperor: Option<Allegiance>,
     pub court: Option<Child>,
+    pub service: Service,
     pub scene: Scene,
     pub gateways: Gateways,
     /// `None`: nobody can tell, and there is no upgrade.
@@ -97,6 +101,9 @@ pub(crate) struct Master {
     pub(super) emperor: Option<Allegiance>,
     /// The emperor that this master has started.
     pub(super) court: Option<Child>,
+    pub(super) service: Service,
+    pub(super) told: Told,
+    pub(super) inquiry: Option<Inquiry>,
     pub(super) subscriptions: Subscriptions,
     pub(super) executable: Option<Executable>,
     pub(super) trials: Trials,
@@ -156,7 +163,7 @@ impl Master {
         let locks = locks.map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptors()?;
         first.outlet.pipes().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
-        let mut env = first.source.env.clone();
+        let mut env = for_children(&first.source.env);
         set_variables(&mut env, first.scene.variables);
         let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
@@ -194,6 +201,9 @@ impl Master {
             rounds: Rounds::default(),
             emperor: first.emperor,
             court: first.court,
+            service: first.service,
+            told: Told::default(),
+            inquiry: None,
             subscriptions,
             knocking: Vec::new(),
             knocked: false,
@@ -217,6 +227,7 @@ impl Master {
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
+        self.service.tell(notice::patience(settings(&self.first.0).load_ms));
         if !self.plan.is_inherited() {
             self.begin_hooks()?;
         }
@@ -268,11 +279,12 @@ impl Master {
         // was said is read again while the dead one's pid is still its own.
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
+            let requests = self.requests_of(pid);
             match reap::reap(pid) {
                 Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
                 Ok(Some(end)) if self.is_trial(pid, end) || self.note_end_beside(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
-                Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
+                Ok(Some(end)) => self.feed(Input::Exited { pid, end, requests }),
                 _ => break,
             }
         }
@@ -315,12 +327,16 @@ impl Master {
     /// Last, so that who asks is told what came of everything else.
     fn attend_desk(&mut self) {
         let mut desk = std::mem::take(&mut self.desk);
-        desk.look(&self.poll, clock::coarse_ms(), |question| self.answer(question));
+        let asked = desk.look(&self.poll, clock::coarse_ms(), |question| self.answer(question));
         self.desk = desk;
+        if asked {
+            self.ask_for_stacks(false);
+        }
+        self.attend_inquiry(clock::coarse_ms());
     }
 
     fn take_signals(&mut self) {
-        while let Ok(Some(number)) = self.signals.next() {
+        while let Ok(Some((number, word))) = self.signals.next_with_word() {
             if let Some(meaning) = self.meanings.get(&number).copied() {
                 self.mean(meaning);
                 continue;
@@ -333,6 +349,10 @@ impl Master {
                 20 => Signal::Tstp,
                 10 => {
                     self.say_stats();
+                    continue;
+                }
+                signal::ASK_STACKS => {
+                    self.asked_for_stacks(word);
                     continue;
                 }
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
@@ -648,6 +668,7 @@ impl Master {
     }
 
     fn tell(&mut self, event: &Event) {
+        self.tell_service(event);
         match event.level() {
             Level::Info => tracing::info!("{event}"),
             Level::Warning => tracing::warn!("{event}"),
@@ -714,6 +735,11 @@ impl Master {
         }
         self.pidfiles.iter_mut().for_each(Pidfile::keep);
         self.audience.dismiss();
+    }
+
+    /// Whoever waited for the start was told.
+    pub(super) fn is_welcome(&self) -> bool {
+        self.welcomed
     }
 
     /// A generation is complete: what was only held for the case that the start fails is let go.

@@ -21,6 +21,9 @@ impl Master {
     pub(super) fn answer(&self, question: Question<'_>) -> Vec<u8> {
         match question {
             Question::Health { path } => health::answer(path, self.plan.health()),
+            Question::Refused => {
+                health::over_http("403 Forbidden", "text/plain", b"stacks are told to this machine only\n")
+            }
             Question::Stats { http } => {
                 let hosted = self.plan.generation().and_then(|id| self.generations.get(&id));
                 let minified = hosted.is_some_and(|hosted| hosted.config.stats.stats_minified);

@@ -15,7 +15,7 @@ use super::reload::fixed;
 use super::run::Master;
 use crate::upgrade::{Executable, REPLY_BYTES, Stamp, State, TRIAL, WORKS, environment};
 use crate::vassal::Allegiance;
-use crate::why;
+use crate::{service, why};
 
 /// So much longer than loading may take, a trial may.
 const GRACE_MS: u64 = 10_000;
@@ -201,6 +201,8 @@ impl Master {
 
     fn successors_env(&self, number: RawFd) -> Vec<(OsString, OsString)> {
         let mut env = environment(&self.ground.env, number);
+        let is_own = |name: &OsString| service::VARIABLES.iter().any(|variable| name == variable);
+        env.extend(self.source.env.iter().filter(|(name, _)| is_own(name)).cloned());
         self.tell_emperor(|emperor| emperor.leave(&mut env));
         env
     }

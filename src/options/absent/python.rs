@@ -16,7 +16,6 @@ pub const TOPICS: &[Topic] = &[
     exposes("this name means another module", "pymodule-alias= post-pymodule-alias="),
     exposes("modules are not searched there", "early-pythonpath= early-python-path="),
     exposes("this script does not run", "pyshell? pyshell-oneshot? python= py= pyrun= python-worker-override="),
-    exposes("nothing listens at this address", "py-tracebacker="),
     degrades(
         "sys.executable is that of the interpreter",
         "py-programname= py-program-name= py-executable= py-sys-executable=",

@@ -97,14 +97,14 @@ fn setprocname(name: &Bound<'_, PyAny>) -> PyResult<()> {
     Ok(title::set_command_line(&instance()?.config.full_process_name(&String::from_utf8_lossy(&name)))?)
 }
 
-/// How many connections wait to be accepted on a listening socket. Linux tells it of TCP only: 0 for unix sockets.
+/// How many connections wait to be accepted on a listening socket.
 #[pyfunction]
 #[pyo3(signature = (number=0, /))]
 fn listen_queue(number: i64) -> PyResult<u32> {
     let listener = usize::try_from(number).ok().and_then(|number| instance().ok()?.listeners.get(number));
     let listener = listener.ok_or_else(|| PyValueError::new_err(format!("there is no socket {number}")))?;
     let listener = ffi::duplicate(*listener)?;
-    Ok(listen::queue(&listener))
+    Ok(listen::queue(&listener).0)
 }
 
 /// This process is no spooler.

@@ -174,12 +174,12 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Input(Input::Exited { pid, end }) => {
+            Happening::Input(Input::Exited { pid, end, .. }) => {
                 if let Some(Process { kind: Kind::Worker(worker), .. }) = self.processes.remove(&pid) {
                     self.workers.remove(&worker);
                     self.up.remove(&worker);
                 }
-                self.feed(Input::Exited { pid, end });
+                self.feed(Input::Exited { pid, end, requests: Vec::new() });
             }
             Happening::Input(input) => self.feed(input),
             Happening::Fork { zygote, worker } => self.fork(zygote, worker),
@@ -217,7 +217,7 @@ impl World {
         };
         let limit = if self.wild { 1_500 } else { 3 };
         self.soon(limit, Happening::Input(closed));
-        self.soon(limit, Happening::Input(Input::Exited { pid, end }));
+        self.soon(limit, Happening::Input(Input::Exited { pid, end, requests: Vec::new() }));
     }
 
     fn pid(&mut self) -> i32 {
