@@ -26,6 +26,8 @@ fn settings(config: &Config) -> Option<Settings> {
     }
     let mapping = Mapping {
         pattern: said.pattern.clone(),
+        subscription: said.subscription_servers.clone(),
+        fallback_key: said.fallback_key.clone(),
         base: said.base.clone(),
         socket: said.socket,
         to: said.to.clone(),
@@ -42,7 +44,7 @@ fn settings(config: &Config) -> Option<Settings> {
         patience: Patience::new(said.timeout, None, None),
         events: said.events,
         quiet: said.quiet > 0,
-        cheap: false,
+        cheap: said.cheap,
         stats: said.stats.clone().map(|address| ("fastrouter-stats", address)),
         stats_http: config.stats.stats_http,
         user: said.uid.clone(),

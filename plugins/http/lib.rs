@@ -31,6 +31,8 @@ fn settings(config: &Config) -> Option<Settings> {
     }
     let mut mapping = Mapping {
         pattern: http.pattern.clone(),
+        subscription: http.subscription_servers.clone(),
+        fallback_key: http.fallback_key.clone(),
         base: http.base.clone(),
         socket: http.socket,
         to: http.to.clone(),
@@ -41,7 +43,7 @@ fn settings(config: &Config) -> Option<Settings> {
         grace_ms: u64::from(http.grace) * 1_000,
     };
     let named = mapping.pattern.is_some() || mapping.base.is_some() || !mapping.to.is_empty();
-    if !named && mapping.socket.is_none() {
+    if !named && mapping.subscription.is_empty() && mapping.socket.is_none() {
         // Nobody says for whom: for the workers of this instance.
         mapping.socket = Some(0);
     }
@@ -55,7 +57,7 @@ fn settings(config: &Config) -> Option<Settings> {
         patience,
         events: http.events,
         quiet: http.quiet > 0,
-        cheap: false,
+        cheap: http.cheap,
         stats: http.stats.clone().map(|address| ("http-stats", address)),
         stats_http: config.stats.stats_http,
         user: http.uid.clone(),

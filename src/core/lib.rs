@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod emperor;
 pub mod gateway;
 pub mod inspect;
 mod listeners;
@@ -17,7 +18,9 @@ mod start;
 pub mod subscription;
 mod unknown;
 mod upgrade;
+mod vassal;
 
+pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_stage::{Place, why};
 pub use start::{resume, run};

@@ -245,36 +245,44 @@ pub(crate) fn door(
     if let Some(bound) = former.iter().find(|bound| bound.key == key) {
         return Ok(bound.clone());
     }
+    let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
     let bind = || {
-        let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
-        let (fd, shown, file) = match &address {
-            Address::Inet { .. } => {
-                let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
-                let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
-                (fd, at.to_string(), None)
-            }
-            Address::Abstract(name) => {
-                (listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None)
-            }
-            Address::Given(number) => {
-                let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
-                (fd, shown(&at), None)
-            }
-            Address::Unix(path) => {
-                let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
-                free_place(&path)?;
-                let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
-                let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
-                (fd, said.to_owned(), Some((path, identity)))
-            }
-        };
-        listen::listen(fd.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
-        Ok((fd, shown, file))
+        let plain = bind_plain(&address, said, mode)?;
+        listen::listen(plain.0.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
+        Ok(plain)
     };
     let (fd, shown, file) = bind().map_err(|why: String| format!("{option}: {said} {why}{place}"))?;
     tracing::info!("{option} at {shown}");
     let (backlog, vacuum) = (Cell::new(DOOR_BACKLOG), Cell::new(true));
     Ok(Rc::new(Bound { fd, key, shown: format!("{option} at {shown}"), backlog, file, vacuum }))
+}
+
+/// A socket, where it is, and the file that it has made.
+pub(crate) type Plain = (OwnedFd, String, Option<(PathBuf, (u64, u64))>);
+
+/// Binds an address as it is; a file has this mode. It does not listen yet.
+pub(crate) fn bind_plain(address: &Address, said: &str, mode: u32) -> Result<Plain, String> {
+    match address {
+        Address::Inet { .. } => {
+            let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
+            let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
+            Ok((fd, at.to_string(), None))
+        }
+        Address::Abstract(name) => {
+            Ok((listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None))
+        }
+        Address::Given(number) => {
+            let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
+            Ok((fd, shown(&at), None))
+        }
+        Address::Unix(path) => {
+            let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
+            free_place(&path)?;
+            let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
+            let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
+            Ok((fd, said.to_owned(), Some((path, identity))))
+        }
+    }
 }
 
 /// A file that is in the way of a socket: a socket that nobody listens on goes.
@@ -294,6 +302,11 @@ impl Bound {
         (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
     }
 
+    /// Where it is bound.
+    pub(crate) fn at(&self) -> io::Result<At> {
+        listen::place(self.fd.as_fd())
+    }
+
     /// As it is announced to routers: as it was written, if that says where it is.
     pub(crate) fn announced(&self) -> Socket {
         let (protocol, at) = self.name();
@@ -305,11 +318,6 @@ impl Bound {
             Address::Inet { .. } | Address::Given(_) => at.to_owned(),
         };
         Socket { protocol, address }
-    }
-
-    /// Where it is bound.
-    pub(crate) fn at(&self) -> io::Result<At> {
-        listen::place(self.fd.as_fd())
     }
 
     /// How many connections wait, and how many may. The kernel tells it of TCP only.
@@ -451,7 +459,7 @@ fn check_map(config: &Config) -> Result<(), String> {
 }
 
 /// `chown-socket`: `user`, `user:group` or `:group`, by names or numbers.
-fn owner(config: &Config) -> Result<Option<Owner>, String> {
+pub(crate) fn owner(config: &Config) -> Result<Option<Owner>, String> {
     let Some(text) = &config.sockets.chown_socket else { return Ok(None) };
     let place = Place(config, "chown-socket");
     let wrong = |why: String| format!("chown-socket: {why}{place}");
@@ -467,7 +475,7 @@ fn owner(config: &Config) -> Result<Option<Owner>, String> {
     Ok(Some(Owner { user, group: group.map(by_group).transpose()? }))
 }
 
-fn backlog(config: &Config) -> u32 {
+pub(crate) fn backlog(config: &Config) -> u32 {
     let most = listen::somaxconn();
     match config.sockets.listen {
         Some(asked) if asked > most => {
@@ -480,7 +488,7 @@ fn backlog(config: &Config) -> u32 {
     }
 }
 
-fn in_words(error: &io::Error) -> String {
+pub(crate) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "is in use: another server listens on it".to_owned(),
         io::ErrorKind::AddrNotAvailable => "is no address of this machine".to_owned(),

@@ -2,6 +2,7 @@
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ruwsgi_contract::VERSION;
@@ -22,13 +23,17 @@ use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
 use crate::upgrade::{Executable, Inheritance, State};
-use crate::{Place, exit, python, why};
+use crate::vassal::Allegiance;
+use crate::{Place, emperor, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
 /// each reload; `routers` are those that are built in.
 #[must_use]
 pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    if let Some(leash) = emperor::leash(&source.env) {
+        return beside_a_master(source, loaded, log, leash);
+    }
     let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
     // As yet, a signal ends this process, and the terminal sends it to all.
     scene.grouped = false;
@@ -44,9 +49,14 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
             return exit::FAILED;
         }
     };
+    let ended = if emperor::is_emperor(&loaded.config) {
+        emperor::run((source, loaded), (log, outlet), &audience, scene, None)
+    } else {
+        let gateways = Gateways::new(routers, log.clone());
+        start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run)
+    };
     // The last line that anybody reads is the reason.
-    let gateways = Gateways::new(routers, log.clone());
-    match start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run) {
+    match ended {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -54,6 +64,18 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
         Err(failure) => {
             audience.tell(&failure);
             failure.end()
+        }
+    }
+}
+
+/// The emperor of a master, which has sent the log where it goes.
+fn beside_a_master(source: Source, loaded: Loaded, log: &Log, leash: OwnedFd) -> u8 {
+    let scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
+    match emperor::run((source, loaded), (log, Outlet::of(log)), &Audience::default(), scene, Some(leash)) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("emperor: {}", failure.reason);
+            failure.code
         }
     }
 }
@@ -118,6 +140,8 @@ fn go_on(
         audience,
         unknown,
         scene,
+        emperor: None,
+        court: None,
         gateways,
         executable,
         left,
@@ -168,7 +192,7 @@ impl Failure {
 
 fn start(
     (source, loaded): (Source, Loaded),
-    (mut outlet, gateways): (Outlet, Gateways),
+    (mut outlet, mut gateways): (Outlet, Gateways),
     audience: &Audience,
     mut scene: Scene,
 ) -> Result<Master, Failure> {
@@ -203,6 +227,7 @@ fn start(
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
     hooks::run(Phase::PreJail, &config, &mut scene)?;
     hooks::run(Phase::InJail, &config, &mut scene)?;
+    let mut court = if config.emperor.early { emperor::Child::of(&config, &source)? } else { None };
     let lowers = privileges::moment(&config) == Moment::AtStart;
     if lowers && !listeners.need_owner() && !config.process.drop_after_init {
         privileges::lower(&config, &mut scene)?;
@@ -216,7 +241,7 @@ fn start(
         }
     }
     let listeners = listeners.open();
-    gateways.check(&config, &listeners.workers)?;
+    gateways.prepare(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
     if !config.is_routers_only() {
@@ -225,8 +250,13 @@ fn start(
     }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    let left = None;
-    Ok(Master::new(First {
+    let emperor = Allegiance::sworn(&source.env, &config);
+    if court.is_none() {
+        court = emperor::Child::of(&config, &source)?;
+    }
+    // What ties it to an emperor, or an emperor to it, is not handed on: it is the emperor's to start it anew.
+    let executable = executable.filter(|_| emperor.is_none() && court.is_none());
+    let first = First {
         source,
         config,
         listeners,
@@ -237,14 +267,17 @@ fn start(
         audience,
         unknown,
         scene,
+        emperor,
+        court,
         gateways,
         executable,
-        left,
-    })?)
+        left: None,
+    };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
-fn limit_files(config: &Config, count: u32) {
+pub(crate) fn limit_files(config: &Config, count: u32) {
     let place = Place(config, "max-fd");
     match process::limit_files(count.into()) {
         Ok(got) if got == u64::from(count) => {}

@@ -28,7 +28,8 @@ const NEEDS: [&str; 19] = [
 ];
 
 /// What is for a router, and waits for one.
-const IDLE: [&str; 5] = ["http-processes", "http-gracetime", "http-events", "http-quiet", "http-buffer-size"];
+const IDLE: [&str; 6] =
+    ["http-processes", "http-gracetime", "http-events", "http-quiet", "http-buffer-size", "http-cheap"];
 
 impl Config {
     /// The option that needs the HTTP router, if there is one.
@@ -60,7 +61,7 @@ impl Config {
         (self.routed, self.sockets.listeners) = all.into_iter().partition(is_http);
         let http = &self.http;
         let named = http.pattern.is_some() || http.base.is_some() || !http.to.is_empty();
-        if !named && self.origin("http-subscription-server").is_none() && self.sockets.listeners.is_empty() {
+        if !named && http.subscription_servers.is_empty() && self.sockets.listeners.is_empty() {
             let origin = self.routed[0].origin.clone();
             let address = "127.0.0.1:0".to_owned();
             self.sockets.listeners.push(Listener {

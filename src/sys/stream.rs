@@ -89,6 +89,11 @@ fn peer(address: &libc::sockaddr_storage) -> Peer {
     }
 }
 
+/// The user at the other end of a unix socket, as the kernel noted it when it connected.
+pub fn peer_user(stream: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
+}
+
 /// Reads what is there, at most `limit` bytes, and appends it to `buffer`. 0 is the end; nothing there is
 /// `WouldBlock`.
 pub fn read(stream: BorrowedFd<'_>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {

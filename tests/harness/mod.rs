@@ -7,6 +7,7 @@ pub mod client;
 pub mod ear;
 mod load;
 pub mod log;
+pub mod network;
 pub mod packet;
 pub mod process;
 pub mod python;

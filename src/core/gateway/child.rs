@@ -14,13 +14,16 @@ use ruwsgi_wire::Vars;
 use slab::Slab;
 
 use super::date::Now;
+use super::ears::Heard;
 use super::gate::{Door, Gate};
+use super::known::Known;
 use super::mapper::Route;
 use super::message::FromRouter;
 use super::settings::{Router, Settings};
 use super::target::Target;
 use super::world::{Moderation, World};
 use crate::listeners::Bound;
+use crate::subscription::Rules;
 use crate::why;
 
 /// What a process is to be.
@@ -34,6 +37,9 @@ pub(super) struct Birth {
     /// Where this instance listens for its workers.
     pub(super) own: Vec<Target>,
     pub(super) stats: Option<Rc<Bound>>,
+    pub(super) ears: Vec<Rc<Heard>>,
+    /// It is told what others know, and lets nobody in before that.
+    pub(super) awaits: bool,
     pub(super) log: Log,
     pub(super) master: i32,
 }
@@ -65,10 +71,11 @@ pub(super) fn live(birth: Birth, channel: Channel) -> u8 {
 fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     let mut keep: Vec<RawFd> = vec![birth.log.number(), channel.as_raw_fd(), words];
     keep.extend(birth.doors.iter().chain(&birth.stats).map(|bound| bound.as_fd().as_raw_fd()));
+    keep.extend(birth.ears.iter().map(AsRawFd::as_raw_fd));
     process::close_all_but(&keep).map_err(|error| format!("descriptors: {}", why(&error)))?;
     let signals = Signals::take_over().map_err(|error| format!("signals: {}", why(&error)))?;
     process::go_before_parent();
-    become_somebody(&birth.settings)?;
+    become_somebody(&birth.settings, &birth.config)?;
     let bound = process::die_with_parent().map_err(|error| why(&error));
     if process::parent_id() != birth.master {
         return Err("the master is gone".to_owned());
@@ -76,7 +83,10 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     bound?;
     let failed = |error: std::io::Error| format!("epoll: {}", why(&error));
     let poll = Poll::new().map_err(failed)?;
-    let route = Route::new(&birth.settings.mapping, &birth.own)
+    let grace = u32::try_from(birth.settings.mapping.grace_ms / 1_000).unwrap_or(u32::MAX);
+    // Each process shares out its requests in an order of its own.
+    let rules = Rules::of(&birth.config, grace, u64::from(process::id().unsigned_abs()));
+    let route = Route::new(&birth.settings.mapping, &birth.own, rules)
         .map_err(|(option, why)| format!("{}-{option}: {why}", birth.router.name))?;
     let world = World {
         name: birth.router.name,
@@ -91,6 +101,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         pool: Default::default(),
         owners: Slab::new(),
         again: Default::default(),
+        known: Known::new(u64::from(birth.config.subscriptions.tolerance) * 1_000),
         draining: false,
         requests: 0,
         told: Moderation::default(),
@@ -100,12 +111,22 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         Ok(Door::new(bound, at))
     });
     let doors = doors.collect::<Result<Vec<_>, String>>()?;
-    Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.log)).map_err(failed)
+    let mut gate =
+        Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)?;
+    if birth.awaits {
+        gate.wait_for_others();
+    }
+    Ok(gate)
 }
 
-/// `-uid`, `-gid`: another user than that of the instance, which only root can become.
-fn become_somebody(settings: &Settings) -> Result<(), String> {
-    let target = person(settings)?;
+/// `-uid`, `-gid`: another user than that of the instance, which only root can become. Under a master that stays root, a
+/// router does not: without these it is whom the instance is to be.
+fn become_somebody(settings: &Settings, config: &Config) -> Result<(), String> {
+    let mut settings = settings.clone();
+    if privilege::is_root() && settings.user.is_none() && settings.group.is_none() {
+        (settings.user, settings.group) = (config.process.uid.clone(), config.process.gid.clone());
+    }
+    let target = person(&settings)?;
     if target.is_me() {
         return Ok(());
     }

@@ -22,6 +22,8 @@ pub(super) struct End {
     sent: usize,
     /// So many bytes have gone out.
     pub(super) sent_bytes: u64,
+    /// So many have come.
+    pub(super) received_bytes: u64,
     readable: bool,
     /// A short read is not the last one: the end is behind it.
     closing: bool,
@@ -63,6 +65,7 @@ impl End {
             out: Vec::new(),
             sent: 0,
             sent_bytes: 0,
+            received_bytes: 0,
             readable: false,
             closing: false,
             ended: false,
@@ -108,6 +111,7 @@ impl End {
                 Filled::Ended
             }
             Ok(got) => {
+                self.received_bytes += got as u64;
                 self.readable = got == limit || self.closing;
                 Filled::Some
             }

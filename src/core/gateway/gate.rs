@@ -2,7 +2,7 @@
 //! there, the sessions know what is to be done.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,23 +12,33 @@ use mio::{Events, Interest, Poll, Token};
 use ruwsgi_log::Log;
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::listen::{self, At};
+use ruwsgi_sys::memory;
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::stream::{self, Peer};
+use ruwsgi_wire::subscription::MOST_BYTES;
 use slab::Slab;
 
+use super::ears::Heard;
 use super::end::End;
 use super::front::Visitor;
+use super::known;
 use super::link::Owner;
+use super::mapper::Subscribed;
 use super::message::{FromRouter, ToRouter};
 use super::session::{Session, Stage};
 use super::stats::Teller;
 use super::world::World;
 use crate::listeners::Bound;
+use crate::subscription::Ack;
 
 const MASTER: Token = Token(0);
 const SIGNALS: Token = Token(1);
 const STATS: Token = Token(2);
 const DOORS: usize = 16;
+/// Where announcements are heard, behind the doors.
+const EARS: usize = 3_000;
+/// So many announcements are taken before others are heard.
+const HEAR: usize = 64;
 /// Sessions and links from here on, in turns.
 const FIRST: usize = 4096;
 
@@ -38,6 +48,8 @@ const ROUND_MS: u64 = 1_000;
 const AGAIN_MS: u64 = 10;
 /// How long nobody is let in when there is no descriptor for them.
 const SHUT_MS: u64 = 100;
+/// How long a process that begins waits at most until it is told what others know.
+const TOLD_MS: u64 = 1_000;
 /// So many are let in before others are heard.
 const LET_IN: usize = 64;
 /// How long clients that wait may take for another request when others go on, in milliseconds: a close could meet it.
@@ -70,6 +82,11 @@ pub(super) struct Gate {
     channel: Channel,
     signals: Signals,
     teller: Option<Teller>,
+    ears: Vec<Rc<Heard>>,
+    /// There may be more to hear.
+    murmur: bool,
+    /// The doors are shut until somebody announces itself.
+    cheap: bool,
     log: Log,
     round_ms: u64,
     again_ms: u64,
@@ -89,7 +106,7 @@ impl Gate {
         world: World,
         doors: Vec<Door>,
         (channel, signals): (Channel, Signals),
-        (stats, log): (Option<Rc<Bound>>, Log),
+        (stats, ears, log): (Option<Rc<Bound>>, Vec<Rc<Heard>>, Log),
     ) -> io::Result<Self> {
         let registry = poll.registry();
         registry.register(&mut SourceFd(&channel.as_raw_fd()), MASTER, Interest::READABLE)?;
@@ -97,6 +114,9 @@ impl Gate {
         for (number, door) in doors.iter().enumerate() {
             let fd = door.bound.as_fd().as_raw_fd();
             registry.register(&mut SourceFd(&fd), Token(DOORS + number), Interest::READABLE)?;
+        }
+        for (number, ear) in ears.iter().enumerate() {
+            registry.register(&mut SourceFd(&ear.as_raw_fd()), Token(EARS + number), Interest::READABLE)?;
         }
         let teller = stats.map(|door| Teller::new(door, registry, STATS)).transpose()?;
         Ok(Self {
@@ -108,12 +128,20 @@ impl Gate {
             channel,
             signals,
             teller,
+            ears,
+            murmur: true,
+            cheap: false,
             log,
             round_ms: 0,
             again_ms: 0,
             shut_until_ms: 0,
             end_ms: None,
         })
+    }
+
+    /// Lets nobody in until others have told what they know.
+    pub(super) fn wait_for_others(&mut self) {
+        self.shut_until_ms = self.world.now.ms + TOLD_MS;
     }
 
     /// Lives until it is told to end, or the master is gone.
@@ -134,6 +162,8 @@ impl Gate {
                     return;
                 }
             }
+            self.listen();
+            self.rest_if_cheap();
             self.let_in();
             self.try_again();
             self.make_round();
@@ -149,12 +179,13 @@ impl Gate {
     fn wait(&self) -> Option<Duration> {
         let now = self.world.now.ms;
         let shut = self.shut_until_ms > now;
-        if self.doors.iter().any(|door| door.more) && !shut {
+        if self.murmur || self.doors.iter().any(|door| door.more) && !shut && !self.cheap {
             return Some(Duration::ZERO);
         }
         let busy = !self.sessions.is_empty() || !self.world.owners.is_empty() || self.end_ms.is_some();
+        let known = self.world.route.subscribed.as_ref().is_some_and(|nodes| !nodes.is_empty());
         let told = self.teller.as_ref().is_some_and(Teller::is_busy);
-        let round = (busy || told).then_some(self.round_ms);
+        let round = (busy || told || known).then_some(self.round_ms);
         let again = (!self.world.again.is_empty()).then_some(self.again_ms);
         let open = shut.then_some(self.shut_until_ms);
         let wake = [round, again, open].into_iter().flatten().min()?;
@@ -168,6 +199,7 @@ impl Gate {
             MASTER => return self.hear_master(),
             SIGNALS => return self.hear_signals(),
             STATS => self.tell_stats(),
+            Token(number) if (EARS..FIRST).contains(&number) => self.murmur = true,
             Token(number) if number < FIRST => {
                 if let Some(door) = self.doors.get_mut(number - DOORS) {
                     door.more = true;
@@ -209,7 +241,7 @@ impl Gate {
     }
 
     fn let_in(&mut self) {
-        if self.shut_until_ms > self.world.now.ms {
+        if self.shut_until_ms > self.world.now.ms || self.cheap {
             return;
         }
         for number in 0..self.doors.len() {
@@ -255,6 +287,50 @@ impl Gate {
         }
     }
 
+    /// Takes announcements, if there are any.
+    fn listen(&mut self) {
+        if !std::mem::take(&mut self.murmur) || self.end_ms.is_some() {
+            return;
+        }
+        let mut room = [0; MOST_BYTES + 1];
+        for heard in &self.ears {
+            let ear = heard.ear.borrow();
+            for turn in 0..HEAR {
+                let (datagram, sender) = match ear.receive(&mut room) {
+                    Ok(Some(came)) => came,
+                    Ok(None) => break,
+                    Err(error) => {
+                        self.world.warn(format_args!("{ear}: {error}"));
+                        break;
+                    }
+                };
+                self.murmur |= turn + 1 == HEAR;
+                let Some(believed) = self.world.take_announcement(datagram, sender) else { continue };
+                believed.ack.iter().for_each(Ack::send);
+                if self.world.settings.processes > 1 {
+                    // Who misses this one hears the next.
+                    let _ = self.channel.send(&FromRouter::Heard(sender, datagram.to_vec()).encode(), &[]);
+                }
+            }
+        }
+    }
+
+    /// `-cheap`: the doors are shut while nobody is there to be asked.
+    fn rest_if_cheap(&mut self) {
+        let empty = self.world.route.subscribed.as_ref().is_some_and(Subscribed::is_empty);
+        let cheap = self.world.settings.cheap && empty;
+        if cheap == std::mem::replace(&mut self.cheap, cheap) {
+            return;
+        }
+        let name = self.world.name;
+        if cheap {
+            tracing::info!("{name}: nobody is let in until somebody announces itself (cheap)");
+        } else {
+            tracing::info!("{name}: leaving cheap mode");
+        }
+        self.doors.iter_mut().for_each(|door| door.more = true);
+    }
+
     /// Sessions whose backend had no room.
     fn try_again(&mut self) {
         if self.world.again.is_empty() || self.world.now.ms < self.again_ms {
@@ -276,6 +352,7 @@ impl Gate {
         }
         self.round_ms = now + ROUND_MS;
         self.world.expire_idle(false);
+        self.world.forget_silent();
         self.tell_stats();
         let late = |(key, slot): (usize, &Option<Box<Session>>)| {
             slot.as_ref().is_some_and(|session| session.deadline_ms <= now).then_some(key)
@@ -297,12 +374,34 @@ impl Gate {
                     Some(ToRouter::Log) => {
                         message.fds.pop().into_iter().for_each(|log| self.log.go_on_in(log.as_fd()));
                     }
+                    Some(ToRouter::Heard(sender, datagram)) => {
+                        self.world.take_announcement(&datagram, sender);
+                    }
+                    Some(ToRouter::Tell) => self.tell_what_is_known(),
+                    Some(ToRouter::Known) => self.learn(message.fds.pop()),
                     None => tracing::error!("{}: the master sent what is no message: ignored", self.world.name),
                 },
                 Ok(Received::Nothing) => return true,
                 Ok(Received::Closed) | Err(_) => return false,
             }
         }
+    }
+
+    /// For a process that begins.
+    fn tell_what_is_known(&self) {
+        let told = memory::sealed_file(&self.world.known.encode())
+            .and_then(|file| self.channel.send(&FromRouter::Known.encode(), &[file.as_fd()]));
+        if let Err(error) = told {
+            tracing::error!("{}: what is known can't be told: {error}", self.world.name);
+        }
+    }
+
+    fn learn(&mut self, file: Option<OwnedFd>) {
+        let read = file.map(memory::read_sealed_file);
+        for (sender, datagram) in read.and_then(Result::ok).map(|bytes| known::decode(&bytes)).unwrap_or_default() {
+            self.world.take_announcement(&datagram, sender);
+        }
+        self.shut_until_ms = 0;
     }
 
     /// Operators signal the master; who signals a router means this process alone.
@@ -338,8 +437,8 @@ impl Gate {
 
     fn tell_stats(&mut self) {
         let Some(teller) = &mut self.teller else { return };
-        let (world, sessions) = (&self.world, self.sessions.len());
+        let (world, sessions, cheap) = (&self.world, self.sessions.len(), self.cheap);
         let names: Vec<String> = self.doors.iter().map(|door| door.bound.name().1.to_owned()).collect();
-        teller.look(self.poll.registry(), STATS, world.now.ms, || world.statistics(sessions, &names));
+        teller.look(self.poll.registry(), STATS, world.now.ms, || world.statistics(sessions, cheap, &names));
     }
 }

@@ -1,7 +1,7 @@
 //! The master's hands for router processes: forks them, hears and tells them, and does what `supervise` orders.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use mio::unix::SourceFd;
@@ -14,12 +14,14 @@ use ruwsgi_sys::reap::{self, End};
 use ruwsgi_sys::{clock, signal};
 
 use super::child::{self, Birth};
+use super::ears::Heard;
 use super::mapper::Route;
 use super::message::{FromRouter, ToRouter};
 use super::settings::{Router, Settings};
 use super::supervise::{Event, Input, Order, Place, Supervision};
 use super::target::Target;
 use crate::listeners::{Bound, door};
+use crate::subscription::Rules;
 use crate::{Place as Origin, why};
 
 /// The router processes of an instance.
@@ -30,6 +32,8 @@ pub(crate) struct Gateways {
     lines: BTreeMap<u64, Line>,
     /// What the processes are made of.
     setup: Option<Setup>,
+    /// For the configuration that was checked last.
+    made: Made,
 }
 
 /// What a configuration makes of routers, and what it has bound for them.
@@ -38,13 +42,25 @@ struct Setup {
     routers: Vec<(usize, Settings)>,
     doors: Vec<Rc<Bound>>,
     own: Vec<Target>,
+    made: Made,
+}
+
+/// What is bound for routers beside their listeners, by the number of the router.
+#[derive(Clone, Default)]
+struct Made {
     stats: Vec<(usize, Rc<Bound>)>,
+    ears: Vec<(usize, Vec<Rc<Heard>>)>,
 }
 
 /// What the master holds of a process.
 struct Line {
     pid: i32,
+    router: usize,
     shown: String,
+    /// It lets clients in.
+    up: bool,
+    /// It waits for what others know.
+    awaits: bool,
     /// `None`: it has closed its end.
     channel: Option<Channel>,
     failure: Option<String>,
@@ -52,12 +68,13 @@ struct Line {
 
 impl Gateways {
     pub(crate) fn new(routers: &'static [Router], log: Log) -> Self {
-        Self { routers, log, plan: Supervision::default(), lines: BTreeMap::new(), setup: None }
+        Self { routers, log, plan: Supervision::default(), lines: BTreeMap::new(), setup: None, made: Made::default() }
     }
 
-    /// Whether the routers that a configuration asks for could begin; an error has its place. `own`: what the workers
+    /// Whether the routers that a configuration asks for could begin, and binds what they need beside listeners; an error has
+    /// its place. `own`: what the workers
     /// listen on.
-    pub(crate) fn check(&self, config: &Config, own: &[Rc<Bound>]) -> Result<(), String> {
+    pub(crate) fn prepare(&mut self, config: &Config, own: &[Rc<Bound>]) -> Result<(), String> {
         let own = targets(config, own);
         for (number, settings) in wanted(self.routers, config) {
             let name = self.routers[number].name;
@@ -65,10 +82,11 @@ impl Gateways {
             if settings.mapping.is_empty() {
                 let origin = settings.listeners.first().map(|one| format!(" ({})", one.origin)).unwrap_or_default();
                 return Err(format!(
-                    "{name}: no backend is named: say {name}-to = ADDRESS, {name}-use-socket = 0 or another way{origin}"
+                    "{name}: no backend is named: say {name}-to = ADDRESS, {name}-subscription-server = ADDRESS or another \
+                     way{origin}"
                 ));
             }
-            Route::new(&settings.mapping, &own).map_err(|(option, why)| {
+            Route::new(&settings.mapping, &own, Rules::default()).map_err(|(option, why)| {
                 let option = format!("{name}-{option}");
                 format!("{option}: {why}{}", place(&option))
             })?;
@@ -77,19 +95,31 @@ impl Gateways {
                 format!("{option}: {why}{}", place(&option))
             })?;
         }
+        self.made = self.make(config)?;
         Ok(())
     }
 
+    /// Binds what routers need beside listeners, or takes it over from those that run.
+    fn make(&self, config: &Config) -> Result<Made, String> {
+        let former = self.setup.as_ref().map(|setup| setup.made.clone()).unwrap_or_default();
+        let bound: Vec<Rc<Bound>> = former.stats.into_iter().map(|(_, bound)| bound).collect();
+        let heard: Vec<Rc<Heard>> = former.ears.into_iter().flat_map(|(_, ears)| ears).collect();
+        let mut made = Made::default();
+        for (number, settings) in &wanted(self.routers, config) {
+            if let Some((option, address)) = &settings.stats {
+                made.stats.push((*number, door(option, address, config, &bound)?));
+            }
+            let name = self.routers[*number].name;
+            made.ears.push((*number, Heard::of(name, settings, config, &heard)?));
+        }
+        Ok(made)
+    }
+
     /// Has the processes of this configuration; those that run stay where nothing of it has changed.
-    pub(crate) fn set_up(
-        &mut self,
-        poll: &Poll,
-        config: &Rc<Config>,
-        (doors, own): (&[Rc<Bound>], &[Rc<Bound>]),
-    ) -> Result<(), String> {
+    pub(crate) fn set_up(&mut self, poll: &Poll, config: &Rc<Config>, (doors, own): (&[Rc<Bound>], &[Rc<Bound>])) {
         let routers = wanted(self.routers, config);
         if routers.is_empty() && self.setup.is_none() {
-            return Ok(());
+            return;
         }
         let former = self.setup.as_ref();
         let same = former.is_some_and(|setup| {
@@ -101,24 +131,16 @@ impl Gateways {
             doors_stay && setup.own == targets(config, own) && said(&setup.config) == said(config)
         });
         if same {
-            return Ok(());
-        }
-        let bound: Vec<Rc<Bound>> =
-            former.map(|setup| setup.stats.iter().map(|(_, bound)| bound.clone()).collect()).unwrap_or_default();
-        let mut stats = Vec::new();
-        for (number, settings) in &routers {
-            if let Some((option, address)) = &settings.stats {
-                stats.push((*number, door(option, address, config, &bound)?));
-            }
+            return;
         }
         let places =
             |(number, settings): &(usize, Settings)| (1..=settings.processes).map(|one| (*number, one)).collect();
         let places: Vec<Vec<Place>> = routers.iter().map(places).collect();
         let mercy_ms = u64::from(config.workers.worker_reload_mercy) * 1_000;
         let own = targets(config, own);
-        self.setup = Some(Setup { config: config.clone(), routers, doors: doors.to_vec(), own, stats });
+        let made = std::mem::take(&mut self.made);
+        self.setup = Some(Setup { config: config.clone(), routers, doors: doors.to_vec(), own, made });
         self.feed(poll, Input::Wanted { places: places.concat(), renew: true, mercy_ms });
-        Ok(())
     }
 
     /// When somebody has to look again.
@@ -134,9 +156,14 @@ impl Gateways {
     /// Hears what processes say, and does what time asks for.
     pub(crate) fn look(&mut self, poll: &Poll) {
         for id in self.lines.keys().copied().collect::<Vec<_>>() {
-            while let Some(said) = self.hear(poll, id) {
+            while let Some((said, fds)) = self.hear(poll, id) {
                 match said {
-                    FromRouter::Up => self.feed(poll, Input::Up { id }),
+                    FromRouter::Up => {
+                        self.lines.get_mut(&id).into_iter().for_each(|line| line.up = true);
+                        self.feed(poll, Input::Up { id });
+                    }
+                    FromRouter::Known => self.pass_known(id, &fds),
+                    FromRouter::Heard(sender, datagram) => self.pass_on(id, &ToRouter::Heard(sender, datagram)),
                     FromRouter::Failed(why) => {
                         self.lines.get_mut(&id).into_iter().for_each(|line| line.failure = Some(why.clone()));
                     }
@@ -177,10 +204,10 @@ impl Gateways {
         }
     }
 
-    fn hear(&mut self, poll: &Poll, id: u64) -> Option<FromRouter> {
+    fn hear(&mut self, poll: &Poll, id: u64) -> Option<(FromRouter, Vec<OwnedFd>)> {
         let line = self.lines.get_mut(&id)?;
         match line.channel.as_ref()?.receive(false) {
-            Ok(Received::Message(message)) => FromRouter::decode(&message.bytes),
+            Ok(Received::Message(message)) => Some((FromRouter::decode(&message.bytes)?, message.fds)),
             Ok(Received::Nothing) => None,
             Ok(Received::Closed) | Err(_) => {
                 let channel = line.channel.take()?;
@@ -212,6 +239,26 @@ impl Gateways {
         }
     }
 
+    /// Tells the other processes of the same router.
+    fn pass_on(&self, id: u64, message: &ToRouter) {
+        let Some(router) = self.lines.get(&id).map(|line| line.router) else { return };
+        let others = self.lines.iter().filter(|(other, line)| **other != id && line.router == router);
+        for other in others.map(|(other, _)| *other).collect::<Vec<_>>() {
+            self.say(other, message);
+        }
+    }
+
+    /// Tells those who wait for it what a process of the same router knows.
+    fn pass_known(&mut self, id: u64, fds: &[OwnedFd]) {
+        let (Some(router), Some(file)) = (self.lines.get(&id).map(|line| line.router), fds.first()) else { return };
+        for line in self.lines.values_mut().filter(|line| line.router == router && line.awaits) {
+            line.awaits = false;
+            // Who does not hear it waits no longer than a moment.
+            let told = ToRouter::Known.encode();
+            let _ = line.channel.as_ref().map(|channel| channel.send(&told, &[file.as_fd()]));
+        }
+    }
+
     fn say(&self, id: u64, message: &ToRouter) {
         if let Some(channel) = self.lines.get(&id).and_then(|line| line.channel.as_ref()) {
             // It may be dead already, which its end tells.
@@ -234,12 +281,18 @@ impl Gateways {
         let Some((_, settings)) = setup.routers.iter().find(|(one, _)| *one == number) else {
             return Err(format!("{shown} is not wanted any more"));
         };
+        let hears = !settings.mapping.subscription.is_empty();
+        let knows = |(_, line): &(&u64, &Line)| line.router == number && line.up && line.channel.is_some();
+        // The youngest: older ones may be leaving, and hear nothing any more.
+        let elder = self.lines.iter().rfind(|line| hears && knows(line)).map(|(id, _)| *id);
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         poll.registry().register(&mut SourceFd(&ours.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
         let master = process::id();
         match process::fork().map_err(failed)? {
             Side::Child => {
-                let stats = setup.stats.iter().find(|(one, _)| *one == number && process == 1);
+                let made = &setup.made;
+                let stats = made.stats.iter().find(|(one, _)| *one == number && process == 1);
+                let ears = made.ears.iter().find(|(one, _)| *one == number);
                 let birth = Birth {
                     router,
                     settings: settings.clone(),
@@ -248,13 +301,27 @@ impl Gateways {
                     doors: setup.doors_of(settings),
                     own: setup.own.clone(),
                     stats: stats.map(|(_, bound)| bound.clone()),
+                    ears: ears.map(|(_, ears)| ears.clone()).unwrap_or_default(),
+                    awaits: elder.is_some(),
                     log: self.log.clone(),
                     master,
                 };
                 process::exit_now(child::live(birth, theirs));
             }
             Side::Parent(pid) => {
-                self.lines.insert(id, Line { pid, shown, channel: Some(ours), failure: None });
+                self.lines.insert(
+                    id,
+                    Line {
+                        pid,
+                        router: number,
+                        shown,
+                        up: false,
+                        awaits: elder.is_some(),
+                        channel: Some(ours),
+                        failure: None,
+                    },
+                );
+                elder.into_iter().for_each(|elder| self.say(elder, &ToRouter::Tell));
                 Ok(())
             }
         }

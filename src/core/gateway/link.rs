@@ -18,6 +18,8 @@ pub(super) struct Link {
     pub(super) end: End,
     pub(super) client: Client,
     pub(super) node: Node,
+    /// Its backend is asked at this moment; what had gone there and come from there when that began.
+    asked: Option<(u64, u64)>,
     /// It is being made.
     pub(super) connecting: bool,
     /// It has carried a request before.
@@ -55,6 +57,7 @@ impl World {
             end,
             client,
             node: node.clone(),
+            asked: None,
             connecting: !there,
             used: false,
             heard: false,
@@ -62,8 +65,25 @@ impl World {
         }))
     }
 
+    /// The backend is asked.
+    pub(super) fn begin(&mut self, link: &mut Link) {
+        if link.asked.is_none() {
+            self.route.began(&link.node.id);
+            link.asked = Some((link.end.sent_bytes, link.end.received_bytes));
+        }
+    }
+
+    /// That is over.
+    pub(super) fn finish(&mut self, link: &mut Link) {
+        if let Some((sent, received)) = link.asked.take() {
+            let moved = (link.end.sent_bytes - sent, link.end.received_bytes - received);
+            self.route.ended(&link.node.id, moved);
+        }
+    }
+
     /// Closes a link.
-    pub(super) fn discard(&mut self, link: Box<Link>) {
+    pub(super) fn discard(&mut self, mut link: Box<Link>) {
+        self.finish(&mut link);
         self.owners.try_remove(link.key);
         drop(link);
     }

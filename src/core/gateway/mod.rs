@@ -12,10 +12,12 @@
 pub mod balance;
 mod child;
 mod date;
+mod ears;
 mod end;
 mod front;
 mod gate;
 mod host;
+mod known;
 mod link;
 mod mapper;
 mod message;

@@ -16,7 +16,8 @@ impl Session {
     pub(super) fn open(&mut self, world: &mut World) -> Step {
         loop {
             let Some(request) = &mut self.request else { return self.close(world) };
-            let wanted = Wanted { key: &request.key, tried: &request.tried, now_ms: world.now.ms };
+            let client = self.visitor.peer.ip();
+            let wanted = Wanted { key: &request.key, client, tried: &request.tried, now_ms: world.now.ms };
             let room = request.tried.len() <= world.settings.mapping.retries as usize;
             let Some(node) = world.route.choose(&wanted).filter(|_| room) else { return self.nobody(world) };
             let chunks = matches!(request.body, Coming::Framed(_));
@@ -27,7 +28,7 @@ impl Session {
             request.node = Some(node.clone());
             if request.repeatable
                 && !request.repeated
-                && let Some(link) = world.take_idle(&node.target, self.key)
+                && let Some(link) = world.take_idle(&node, self.key)
             {
                 self.link = Some(link);
                 return self.ask(world);
@@ -137,6 +138,7 @@ impl Session {
     fn put_request(&mut self, world: &mut World) -> Option<Result<Stage, Unaskable>> {
         let (request, link) = (self.request.as_mut()?, self.link.as_mut()?);
         link.end.rise(&mut world.spare);
+        world.begin(link);
         if let Some(bytes) = world.front.verbatim(&request.head, &self.visitor, &link.node) {
             link.end.out.extend_from_slice(&bytes);
             return Some(Ok(Stage::Tunnel));

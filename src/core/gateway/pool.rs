@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::link::{Link, Owner};
+use super::mapper::Node;
 use super::target::Target;
 use super::world::World;
 
@@ -42,16 +43,17 @@ impl Pool {
 
 impl World {
     /// A link to this backend that waits, for a session.
-    pub(super) fn take_idle(&mut self, target: &Rc<Target>, session: usize) -> Option<Box<Link>> {
-        let mut link = self.pool.take(target)?;
+    pub(super) fn take_idle(&mut self, node: &Node, session: usize) -> Option<Box<Link>> {
+        let mut link = self.pool.take(&node.target)?;
         self.owners[link.key] = Owner::Session(session);
-        (link.used, link.heard) = (true, false);
+        (link.used, link.heard, link.node) = (true, false, node.clone());
         link.end.rise(&mut self.spare);
         Some(link)
     }
 
     /// Keeps a link whose answer is over for another request.
     pub(super) fn keep_idle(&mut self, mut link: Box<Link>) {
+        self.finish(&mut link);
         let target = link.node.target.clone();
         let clean = link.end.input.is_empty() && link.end.waiting() == 0 && !link.end.ended && !link.end.gone;
         if !clean || self.draining || self.pool.is_full(&target) {

@@ -459,7 +459,7 @@ impl Session {
         let Some(request) = &mut self.request else { return self.close(world) };
         let silent = link.used && !link.heard;
         // Nobody has read anything of the request.
-        let untouched = !link.heard && link.end.sent_bytes == 0;
+        let untouched = !link.used && !link.heard && link.end.sent_bytes == 0;
         let (shown, begun) = (link.node.target.shown.clone(), request.reply != Reply::Awaited);
         world.discard(link);
         if silent && request.repeatable && !request.repeated {

@@ -53,6 +53,10 @@ pub struct Settings {
 pub struct Mapping {
     /// `-use-pattern`
     pub pattern: Option<String>,
+    /// `-subscription-server`
+    pub subscription: Vec<String>,
+    /// What says no key, or one that nobody has announced, has this one.
+    pub fallback_key: Option<String>,
     /// `-use-base`
     pub base: Option<String>,
     /// `-use-socket`
@@ -103,7 +107,8 @@ impl Mapping {
     /// No backend can be found.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let none = self.pattern.is_none() && self.base.is_none() && self.socket.is_none();
+        let none =
+            self.pattern.is_none() && self.base.is_none() && self.socket.is_none() && self.subscription.is_empty();
         none && self.to.is_empty() && self.fallback.is_empty()
     }
 }

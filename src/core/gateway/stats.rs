@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::world::World;
 use crate::listeners::Bound;
+use crate::subscription::{NodePicture, PoolPicture};
 
 /// So many may be told at a time, and each has so long, in milliseconds.
 const VISITORS: usize = 32;
@@ -72,7 +73,7 @@ impl Told {
 
 impl World {
     /// The statistics, as one document.
-    pub(super) fn statistics(&self, sessions: usize, names: &[String]) -> Vec<u8> {
+    pub(super) fn statistics(&self, sessions: usize, cheap: bool, names: &[String]) -> Vec<u8> {
         let (uid, gid) = process::owner();
         let cwd = std::env::current_dir().map(|cwd| cwd.display().to_string()).unwrap_or_default();
         let mut document = json!({
@@ -98,8 +99,11 @@ impl World {
             };
             put("static_nodes", nodes.into_iter().map(node).collect());
         }
+        if let Some(nodes) = &self.route.subscribed {
+            put("subscriptions", nodes.picture().iter().map(pool).collect());
+        }
         put("requests", json!(self.requests));
-        put("cheap", json!(0));
+        put("cheap", json!(u8::from(cheap)));
         let mut text = serde_json::to_vec(&document).unwrap_or_default();
         text.push(b'\n');
         if !self.settings.stats_http {
@@ -112,4 +116,28 @@ impl World {
         );
         [head.as_bytes(), &text].concat()
     }
+}
+
+/// A key and its nodes.
+fn pool(pool: &PoolPicture<'_>) -> Value {
+    let node = |node: &NodePicture<'_>| {
+        let mut told = json!({"name": node.name()});
+        if let Some(object) = told.as_object_mut() {
+            object.extend(node.numbers().into_iter().map(|(name, number)| (name.to_owned(), number.into())));
+        }
+        told
+    };
+    let nodes: Vec<Value> = pool.nodes.iter().map(node).collect();
+    json!({
+        "key": String::from_utf8_lossy(pool.key),
+        "hash": hash(pool.key),
+        "hits": pool.hits,
+        "algo": pool.algorithm,
+        "nodes": nodes,
+    })
+}
+
+/// The number of a key as uWSGI has it (djb33x).
+fn hash(key: &[u8]) -> u32 {
+    key.iter().fold(5_381, |hash: u32, byte| hash.wrapping_mul(33) ^ u32::from(*byte)) % 0xffff
 }

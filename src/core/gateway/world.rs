@@ -3,16 +3,19 @@
 use std::collections::VecDeque;
 
 use mio::Registry;
+use ruwsgi_sys::clock;
 use ruwsgi_wire::Vars;
 use slab::Slab;
 
 use super::date::Now;
 use super::end::Spare;
 use super::front::Front;
+use super::known::Known;
 use super::link::Owner;
 use super::mapper::{Node, Route};
 use super::pool::Pool;
 use super::settings::Settings;
+use crate::subscription::{Heard, Moment, Sender};
 use crate::why;
 
 /// What sessions share.
@@ -34,6 +37,8 @@ pub(super) struct World {
     pub(super) owners: Slab<Owner>,
     /// Sessions whose backend had no room in its queue: they try again soon.
     pub(super) again: VecDeque<usize>,
+    /// For processes that come later.
+    pub(super) known: Known,
     /// Each answer is the last one of its connection.
     pub(super) draining: bool,
     /// So many requests were passed on.
@@ -80,10 +85,39 @@ impl World {
         }
     }
 
+    /// Somebody says that it is there, or that it leaves; gives what is believed.
+    pub(super) fn take_announcement(&mut self, datagram: &[u8], sender: Sender) -> Option<Heard> {
+        let nodes = self.route.subscribed.as_mut()?;
+        let now = Moment { ms: self.now.ms, unix: clock::unix_seconds().max(0).unsigned_abs() };
+        match nodes.hear(datagram, sender, now) {
+            Ok(heard) => {
+                if heard.is_news() {
+                    tracing::info!("{}: {heard}", self.name);
+                }
+                self.known.note(&heard, sender, datagram, now.ms);
+                Some(heard)
+            }
+            Err(refused) => {
+                if let Some(line) = nodes.complaint(&refused, now.ms) {
+                    tracing::warn!("{}: {line}", self.name);
+                }
+                None
+            }
+        }
+    }
+
+    /// Forgets who has announced nothing for too long.
+    pub(super) fn forget_silent(&mut self) {
+        let Some(nodes) = &mut self.route.subscribed else { return };
+        self.known.forget(self.now.ms);
+        for line in nodes.tick(self.now.ms) {
+            tracing::warn!("{}: {line}", self.name);
+        }
+    }
+
     /// A backend could not be reached.
     pub(super) fn failed(&mut self, node: &Node, key: &[u8], error: &std::io::Error) {
-        self.route.failed(&node.id, self.now.ms);
-        if !self.settings.quiet {
+        if self.route.failed(&node.id, self.now.ms) && !self.settings.quiet {
             let shown = &node.target.shown;
             self.warn(format_args!("{} => marking {shown} as failed: {}", key.escape_ascii(), why(error)));
         }

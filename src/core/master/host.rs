@@ -18,11 +18,14 @@ use ruwsgi_sys::{clock, memory, process};
 
 use super::order::{Harakiri, Recycling, Settings, Usage};
 use super::plan::{ALGORITHMS, Busyness, Cheaper};
+use crate::emperor::pipe;
 use crate::listeners::{Bound, Opened, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
 use crate::{python, why};
 
+/// The pipes of an emperor are the master's.
+const EMPEROR_VARIABLES: [&str; 2] = [pipe::VARIABLE, pipe::CONFIG_VARIABLE];
 /// What the interpreter runs first.
 const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
 /// Places on the scoreboard beyond `processes` and `reload-surge`: for those that are not yet reaped.
@@ -325,7 +328,8 @@ fn processes(config: &Config) -> u32 {
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
-    env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
+    let own = VARIABLES.iter().chain(&EMPEROR_VARIABLES);
+    env.retain(|(name, _)| !own.clone().any(|variable| name == variable));
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);
         env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));

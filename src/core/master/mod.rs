@@ -3,6 +3,7 @@
 mod chores;
 mod desk;
 mod event;
+mod fealty;
 mod fifo;
 mod harakiri;
 mod health;

@@ -78,6 +78,8 @@ pub(crate) struct Plan {
     /// TERM has been explained.
     hinted: bool,
     over: bool,
+    /// Somebody else decides when this instance is over.
+    vassal: bool,
     orphans: u64,
     /// What holds before any configuration is at work.
     settings: Settings,
@@ -112,9 +114,15 @@ impl Plan {
             inherited: None,
             hinted: false,
             over: false,
+            vassal: false,
             orphans: 0,
             settings,
         }
+    }
+
+    /// This instance has an emperor, which ends it when it is idle.
+    pub(crate) fn set_vassal(&mut self, vassal: bool) {
+        self.vassal = vassal;
     }
 
     /// What is to be done after this, in this order.
@@ -174,6 +182,8 @@ impl Plan {
             () if self.stops() => Health::Stopping,
             () if self.paused => Health::Paused,
             () if self.is_cheap() => Health::Ready,
+            // Routers alone.
+            () if self.current.is_some() && self.settings().processes == 0 => Health::Ready,
             () if self.workers.values().any(|worker| worker.state == State::Up) => Health::Ready,
             () => Health::Starting,
         }

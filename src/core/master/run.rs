@@ -34,6 +34,7 @@ use super::subscriptions::Subscriptions;
 use super::touch::Touches;
 use super::upgrade::Trials;
 use crate::audience::Audience;
+use crate::emperor::Child;
 use crate::exit;
 use crate::gateway::Gateways;
 use crate::listeners::{Bound, Opened};
@@ -43,6 +44,7 @@ use crate::pidfile::Pidfile;
 use crate::start::{Failure, pidfile, show_name};
 use crate::unknown::Unknown;
 use crate::upgrade::{Executable, Former};
+use crate::vassal::Allegiance;
 
 /// What a listener that the master watches says.
 const KNOCK: Token = Token(1);
@@ -58,6 +60,8 @@ pub(crate) struct First {
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
+    pub emperor: Option<Allegiance>,
+    pub court: Option<Child>,
     pub scene: Scene,
     pub gateways: Gateways,
     /// `None`: nobody can tell, and there is no upgrade.
@@ -88,6 +92,10 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
+    /// Who has started this instance.
+    pub(super) emperor: Option<Allegiance>,
+    /// The emperor that this master has started.
+    pub(super) court: Option<Child>,
     pub(super) subscriptions: Subscriptions,
     pub(super) executable: Option<Executable>,
     pub(super) trials: Trials,
@@ -153,11 +161,15 @@ impl Master {
         let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
+        if let Some(emperor) = &first.emperor {
+            watch(&poll, emperor).map_err(failed)?;
+        }
         let settings = settings(&first.config);
-        let plan = match &left {
+        let mut plan = match &left {
             Some(left) => Plan::inherit(settings, &left.state, clock::coarse_ms()),
             None => Plan::new(settings),
         };
+        plan.set_vassal(first.emperor.is_some());
         let mut master = Self {
             plan,
             poll,
@@ -175,6 +187,8 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            emperor: first.emperor,
+            court: first.court,
             subscriptions,
             knocking: Vec::new(),
             knocked: false,
@@ -199,12 +213,13 @@ impl Master {
         if !self.plan.is_inherited() {
             self.begin_hooks()?;
         }
+        self.tell_emperor(Allegiance::is_ready);
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
-        while self.over.is_none() {
+        while self.over.is_none() || self.court.is_some() {
             let now = clock::coarse_ms();
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
-            let wakes = [self.plan.wake_ms(), self.rounds_wake_ms(), self.trials.wake_ms()];
+            let wakes = [self.plan.wake_ms(), self.rounds_wake_ms(), self.trials.wake_ms(), self.fealty_wake_ms()];
             let wake = wakes.into_iter().flatten().min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
             match self.poll.poll(&mut events, wait) {
@@ -236,18 +251,21 @@ impl Master {
     /// of them is dead.
     fn wake(&mut self) {
         self.take_signals();
+        self.hear_emperor();
         self.take_messages();
         // A worker's birth is told before its parent ends, so before this process can be the one to reap it: what
         // was said is read again while the dead one's pid is still its own.
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
+                Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
                 Ok(Some(end)) if self.is_trial(pid, end) || self.note_command(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
         }
+        self.attend_court();
         self.look_at_trial();
         self.make_rounds();
         self.attend_gateways();
@@ -309,6 +327,9 @@ impl Master {
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
                 _ => continue,
             };
+            if let (Signal::Quit, Some(court)) = (signal, &mut self.court) {
+                court.quit();
+            }
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
@@ -449,7 +470,12 @@ impl Master {
                 self.tell(&event);
                 None
             }
+            Order::Farewell => {
+                self.tell_emperor(Allegiance::is_idle);
+                None
+            }
             Order::Exit { code, reason } => {
+                self.court.iter_mut().for_each(Child::let_go);
                 self.over = Some((code, reason));
                 None
             }
@@ -518,9 +544,10 @@ impl Master {
                 let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
                 let hosted = self.generations.values();
                 bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
+                self.tell_emperor(Allegiance::wants_config);
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
-                self.gateways.check(&config, &listeners.workers)?;
+                self.gateways.prepare(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptor()?;
@@ -617,13 +644,15 @@ impl Master {
                 self.welcome();
                 self.set_up_gateways();
             }
+            Event::Stopping { .. } | Event::StoppingNow => self.court.iter_mut().for_each(Child::let_go),
             Event::Closing { .. } => self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing()),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
             Event::Serving { generation } => {
-                if let Some(hosted) = self.generations.get(generation) {
-                    self.subscriptions.adopt(&hosted.config);
+                if let Some(config) = self.generations.get(generation).map(|hosted| hosted.config.clone()) {
+                    self.subscriptions.adopt(&config);
+                    self.renew_fealty(&config);
                 }
             }
             Event::ReloadFailed { .. } => self.subscriptions.give_up(),
@@ -641,9 +670,7 @@ impl Master {
     fn set_up_gateways(&mut self) {
         let Some(hosted) = self.plan.generation().and_then(|id| self.generations.get(&id)) else { return };
         let sockets = (&hosted.doors[..], &hosted.listeners[..]);
-        if let Err(reason) = self.gateways.set_up(&self.poll, &hosted.config, sockets) {
-            tracing::error!("{reason}");
-        }
+        self.gateways.set_up(&self.poll, &hosted.config, sockets);
     }
 
     /// The start went well: whoever waits for it is told, and the pidfiles are ours.
@@ -651,6 +678,7 @@ impl Master {
         let config = &self.first.0;
         let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
         if !std::mem::replace(&mut self.welcomed, true) {
+            self.tell_emperor(Allegiance::accepts);
             // Most of what has run so far was for the start. What can't be let go of is kept.
             let _ = memory::let_go_of_code();
             for (option, path) in safe {

@@ -8,9 +8,8 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "nothing listens at this address",
         "\
-         fastrouter-subscription-server= forkptyrouter= forkpty-router= forkptyurouter= forkpty-urouter= \
-         forkptyrouter-stats= forkptyrouter-stats-server= forkptyrouter-ss= https= https2= http-to-https= \
-         http-subscription-server= rawrouter-subscription-server= sslrouter= sslrouter2= \
+         forkptyrouter= forkpty-router= forkptyurouter= forkpty-urouter= forkptyrouter-stats= \
+         forkptyrouter-stats-server= forkptyrouter-ss= https= https2= http-to-https= sslrouter= sslrouter2= \
          sslrouter-subscription-server= sslrouter-stats= sslrouter-stats-server= sslrouter-ss= tuntap-router= \
          tuntap-device=",
     ),
@@ -18,10 +17,9 @@ pub const TOPICS: &[Topic] = &[
         "requests are not forwarded there",
         "\
          fastrouter-zerg= fastrouter-use-cache? fastrouter-use-code-string= fastrouter-resubscribe= \
-         fastrouter-resubscribe-bind= fastrouter-subscription-fallback-key= forkptyrouter-zerg= \
-         forkptyrouter-fallback= http-zerg= http-use-cache? http-subscription-fallback-key= http-use-code-string= \
-         http-resubscribe= rawrouter-zerg= rawrouter-use-cache? rawrouter-use-code-string= sslrouter-zerg= \
-         sslrouter-use-cache? sslrouter-use-pattern= sslrouter-use-base= sslrouter-fallback= \
+         fastrouter-resubscribe-bind= forkptyrouter-zerg= forkptyrouter-fallback= http-zerg= http-use-cache? \
+         http-use-code-string= http-resubscribe= rawrouter-zerg= rawrouter-use-cache? rawrouter-use-code-string= \
+         sslrouter-zerg= sslrouter-use-cache? sslrouter-use-pattern= sslrouter-use-base= sslrouter-fallback= \
          sslrouter-use-code-string= sslrouter-use-socket? sslrouter-to= fastrouter-emperor-socket=",
     ),
     exposes("requests do not get this variable", "https-export-cert"),
@@ -43,7 +41,7 @@ pub const TOPICS: &[Topic] = &[
     exposes("nothing listens at this address", "tuntap-router-stats="),
     degrades("responses are not compressed", "http-auto-gzip"),
     degrades("such requests are answered as HTTP or refused", "http-manage-source http-manage-rtsp"),
-    harmless("the workers serve HTTP themselves", "force-gateway http-cheap"),
+    harmless("the workers serve HTTP themselves", "force-gateway"),
     harmless(
         "it does nothing",
         "fastrouter-subscription-slot= fastrouter-post-buffering-dir= rawrouter-subscription-slot=",
@@ -51,9 +49,9 @@ pub const TOPICS: &[Topic] = &[
     degrades(
         "there is no such router",
         "\
-         fastrouter-cheap forkptyrouter-command= forkpty-router-command= forkptyrouter-cmd= forkpty-router-cmd= \
+         forkptyrouter-command= forkpty-router-command= forkptyrouter-cmd= forkpty-router-cmd= \
          forkptyrouter-rows= forkptyrouter-cols= forkptyrouter-processes= forkptyrouter-workers= \
-         forkptyrouter-events= forkptyrouter-cheap forkptyrouter-timeout= forkptyrouter-harakiri= rawrouter-cheap \
+         forkptyrouter-events= forkptyrouter-cheap forkptyrouter-timeout= forkptyrouter-harakiri= \
          sslrouter-processes= sslrouter-workers= sslrouter-gracetime= sslrouter-events= sslrouter-max-retries= \
          sslrouter-quiet= sslrouter-cheap sslrouter-timeout= sslrouter-harakiri= sslrouter-buffer-size= \
          fastrouter-defer-connect-timeout=",

@@ -19,7 +19,6 @@ pub(super) struct Pattern {
     parts: Vec<String>,
     dialect: Dialect,
     known: HashMap<Vec<u8>, Option<Rc<Target>>>,
-    requests: u64,
 }
 
 impl Pattern {
@@ -41,7 +40,7 @@ impl Pattern {
         if parts.len() < 2 {
             return Err(format!("{text:?} has no %s for the key"));
         }
-        Ok(Self { parts, dialect, known: HashMap::new(), requests: 0 })
+        Ok(Self { parts, dialect, known: HashMap::new() })
     }
 
     fn make(&self, key: &[u8]) -> Option<Rc<Target>> {
@@ -75,11 +74,13 @@ impl Mapper for Pattern {
         if wanted.tried.contains(&id) {
             return None;
         }
-        self.requests += 1;
         Some(Node { id, target, modifiers: None })
     }
 
-    fn failed(&mut self, _: &Id, _: u64) {}
+    /// It is nobody's but this request's.
+    fn failed(&mut self, _: &Id, _: u64) -> bool {
+        true
+    }
 
     fn reached(&mut self, _: &Id) {}
 }
@@ -92,7 +93,7 @@ mod tests {
     fn keys_stay_in_their_place() {
         let mut pattern = Pattern::new("/run/%s/app.sock", Dialect::Uwsgi).unwrap();
         let mut choose = |key: &str| {
-            let wanted = Wanted { key: key.as_bytes(), tried: &[], now_ms: 0 };
+            let wanted = Wanted { key: key.as_bytes(), client: None, tried: &[], now_ms: 0 };
             pattern.choose(&wanted).map(|node| node.target.shown.clone())
         };
         assert_eq!(choose("a.example").as_deref(), Some("/run/a.example/app.sock"));

@@ -25,6 +25,12 @@ impl To {
         Self { nodes: targets.into_iter().map(listed).collect(), next: 0, grace_ms }
     }
 
+    /// For the statistics: address, requests, and when it failed.
+    pub(super) fn nodes(&self) -> Vec<(String, u64, Option<u64>)> {
+        let told = |node: &Listed| (node.target.shown.clone(), node.requests, node.failed_ms);
+        self.nodes.iter().map(told).collect()
+    }
+
     /// Round and round among those that work; where none does, the one that failed longest ago: it may work again.
     fn pick(&self, wanted: &Wanted<'_>) -> Option<usize> {
         let order = (0..self.nodes.len()).map(|step| (self.next + step) % self.nodes.len());
@@ -49,21 +55,15 @@ impl Mapper for To {
         Some(Node { id: Id::Said(number), target: node.target.clone(), modifiers: None })
     }
 
-    fn failed(&mut self, id: &Id, now_ms: u64) {
-        if let Id::Said(number) = id {
-            self.nodes[*number].failed_ms = Some(now_ms);
-        }
+    fn failed(&mut self, id: &Id, now_ms: u64) -> bool {
+        let Id::Said(number) = id else { return false };
+        self.nodes[*number].failed_ms.replace(now_ms).is_none_or(|before| now_ms >= before + self.grace_ms)
     }
 
     fn reached(&mut self, id: &Id) {
         if let Id::Said(number) = id {
             self.nodes[*number].failed_ms = None;
         }
-    }
-
-    fn nodes(&self) -> Vec<(String, u64, Option<u64>)> {
-        let told = |node: &Listed| (node.target.shown.clone(), node.requests, node.failed_ms);
-        self.nodes.iter().map(told).collect()
     }
 }
 
@@ -77,7 +77,7 @@ mod tests {
         let target = |text: &&str| Target::numeric(text, Dialect::Uwsgi).unwrap();
         let mut to = To::new(["/a", "/b", "/c"].iter().map(target).collect(), 1_000);
         let choose = |to: &mut To, tried: &[Id], now_ms| {
-            to.choose(&Wanted { key: b"", tried, now_ms }).map(|node| node.target.shown.clone())
+            to.choose(&Wanted { key: b"", client: None, tried, now_ms }).map(|node| node.target.shown.clone())
         };
         let four: Vec<_> = (0..4).filter_map(|_| choose(&mut to, &[], 0)).collect();
         assert_eq!(four, ["/a", "/b", "/c", "/a"]);
