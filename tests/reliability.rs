@@ -255,3 +255,74 @@ fn a_scoreboard_full_of_garbage_harms_its_generation_at_most() {
     server.signal(Signal::SIGQUIT);
     assert_eq!(server.wait().code, 0);
 }
+
+/// A library that moves the time of day by as many seconds as `offset` in the current directory says.
+const CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static long offset(void) {
+    FILE *file = fopen(getenv("CLOCK_OFFSET"), "re");
+    long seconds = 0;
+    if (file && fscanf(file, "%ld", &seconds) != 1) seconds = 0;
+    if (file) fclose(file);
+    return seconds;
+}
+
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    static int (*real)(clockid_t, struct timespec *);
+    if (!real) real = dlsym(RTLD_NEXT, "clock_gettime");
+    int result = real(clock, now);
+    if (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE) now->tv_sec += offset();
+    return result;
+}
+"#;
+
+#[test]
+fn a_clock_that_jumps_changes_nothing() {
+    let site = Site::app("control.py")
+        .ini("processes = 2\nharakiri = 30\nmax-worker-lifetime = 600\nmin-worker-lifetime = 5\nidle = 300")
+        .ini("cheaper = 1\nrequest-queue-timeout = 30\nworker-reload-mercy = 30\nreload-on-rss = 4000");
+    let (source, library) = (site.write("clock.c", CLOCK), site.path("clock.so"));
+    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl").status();
+    if !built.is_ok_and(|status| status.success()) {
+        eprintln!("skipped: there is no compiler");
+        return;
+    }
+    site.write("offset", "0");
+    let offset = site.path("offset");
+    let server = site.env("LD_PRELOAD", &library).env("CLOCK_OFFSET", &offset).launch();
+    server.wait_for_workers(1);
+    let day = |answer: &str| answer.split(' ').nth(1).map(ToOwned::to_owned);
+    let today = day(server.get("/").field("Date").unwrap());
+    let mut kept = server.connect();
+    kept.get("/").ok();
+    let (mut inside, workers) = (server.connect(), server.workers());
+    inside.send("GET /gate/jump HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at jump");
+    for seconds in ["864000", "-864000", "4000000000", "0"] {
+        server.site.write("offset", seconds);
+        // The library is at work: the clients are told another day.
+        let moved = |answer: &str| (day(answer) != today) == (seconds != "0");
+        eventually("the clock has jumped", || moved(server.get("/").field("Date").unwrap()).then_some(()));
+        assert_eq!(kept.get("/").ok(), "hello", "a kept connection goes on");
+        // A tick of everything that looks at a clock.
+        let ticked = std::time::Instant::now();
+        eventually("a moment has passed", || {
+            server.get("/").ok();
+            (ticked.elapsed().as_millis() > 1500).then_some(())
+        });
+        assert!(workers.iter().all(|worker| worker.alive()), "{seconds}: {}", server.log.text());
+    }
+    server.open_gate("jump");
+    assert_eq!(inside.answer().ok(), "behind jump");
+    server.site.write("offset", "864000");
+    let born = server.births();
+    server.signal(Signal::SIGHUP);
+    server.wait_for_workers(born + 1);
+    assert_eq!(server.get("/").ok(), "hello");
+    server.stop();
+}

@@ -278,7 +278,8 @@ fn what_a_reload_refuses_an_upgrade_refuses_too() {
     refused(&server, "");
     server.site.write("app.py", "import time; time.sleep(1000)\n");
     server.site.write("uwsgi.ini", &good.replace("load-timeout = 60", "load-timeout = 1"));
-    refused(&server, "");
+    refused(&server, "within 1 s (load-timeout)");
+    server.site.write("uwsgi.ini", &good);
     server.site.write("app.py", &crate::harness::dedent(APP));
     server.site.write("version", "2");
     upgrade(&server, 1);
