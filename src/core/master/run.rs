@@ -117,7 +117,7 @@ impl Master {
         watch(&poll, &signals).map_err(failed)?;
         let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptors()?;
-        first.outlet.pipes().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
+        first.outlet.pipes().iter().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
         let mut env = first.source.env.clone();
         set_variables(&mut env, first.scene.variables);
         let ground = Ground { env, module: first.module, log, locks };
