@@ -438,6 +438,16 @@ fn a_reload_may_change_loggers_but_not_bring_the_first_one() {
 }
 
 #[test]
+fn a_command_that_says_more_than_a_pipe_holds_is_waited_for() {
+    let says = "head -c 3000000 /dev/zero | tr '\\0' x | fold -w 99";
+    let site =
+        Site::code(APP).ini("logger = file:all.log").ini(&format!("exec-as-user = {says}\nexec-pre-app = {says}"));
+    let (server, _) = start(site);
+    let count = || read(&server, "all.log").lines().filter(|line| line.len() == 99).count();
+    eventually("every line of both", || (count() > 60_000).then_some(()));
+}
+
+#[test]
 fn a_start_that_fails_is_told_on_the_terminal_and_in_the_log() {
     let site = Site::code("raise RuntimeError('broken')").ini("logger = file:all.log");
     let ended = site.run();

@@ -3,16 +3,17 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Source};
 use ruwsgi_stage::privileges;
 use ruwsgi_sys::{exec, stdio};
 
-use crate::log::{Lines, Loggers, Place, Sort};
+use crate::log::{Loggers, Pipes, Place};
 use crate::upgrade::Kept;
 use crate::{Place as Said, why};
 
@@ -45,9 +46,7 @@ pub(crate) struct Outlet {
 /// Lines are dealt out to loggers.
 struct Routed {
     loggers: Loggers,
-    others: Lines,
-    /// `None`: they come with the others.
-    requests: Option<Lines>,
+    pipes: Arc<Mutex<Pipes>>,
     /// Standard output, as it was at the start.
     output: OwnedFd,
 }
@@ -188,22 +187,21 @@ impl Outlet {
         // Of its own: what the master says goes elsewhere.
         let raw = self.log.descriptor().and_then(|fd| Log::to(fd.as_fd())).map_err(failed)?;
         let loggers = Loggers::open(Place { config, source, raw: &raw, output: &output })?;
-        let others = Lines::new(Sort::Other).map_err(failed)?;
-        let requests = config.routes_requests().then(|| Lines::new(Sort::Request)).transpose().map_err(failed)?;
+        let pipes = Pipes::new(config.routes_requests()).map_err(failed)?;
         loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
-        stdio::redirect_output(others.write_end()).map_err(failed)?;
+        stdio::redirect_output(pipes.write_end()).map_err(failed)?;
         self.log.hand_to(loggers.taker());
         // For children that this process forks: they have no loggers.
-        self.log.redirect(others.write_end()).map_err(failed)?;
+        self.log.redirect(pipes.write_end()).map_err(failed)?;
         self.raw = raw;
-        self.routed = Some(Routed { loggers, others, requests, output });
+        self.routed = Some(Routed { loggers, pipes: Arc::new(Mutex::new(pipes)), output });
         Ok(())
     }
 
     /// At a reload: to another file, if the configuration names one, or to a new one of the same name, if the old one
     /// was moved away. An error leaves everything as it was.
     pub(crate) fn renew(&mut self, config: &Config, source: &Source) -> Result<(), String> {
-        let requests = self.routed.as_ref().is_some_and(|routed| routed.requests.is_some());
+        let requests = self.routed.as_ref().is_some_and(|routed| routed.pipes().has_requests());
         if config.routes_log() != self.routed.is_some() || config.routes_requests() != requests {
             return Err("logger, log-route and their kin can't come or go all at once: restart needed".to_owned());
         }
@@ -265,22 +263,31 @@ impl Outlet {
     pub(crate) fn descriptors(&self) -> Result<[OwnedFd; 2], String> {
         let both = || match &self.routed {
             None => Ok([self.log.descriptor()?, self.log.descriptor()?]),
-            Some(Routed { others, requests, .. }) => Ok([others.sink()?, requests.as_ref().unwrap_or(others).sink()?]),
+            Some(routed) => routed.pipes().sinks(),
         };
         both().map_err(|error: io::Error| format!("the log has no descriptor: {error}"))
     }
 
-    /// What the master watches.
-    pub(crate) fn pipes(&self) -> impl Iterator<Item = &Lines> {
-        self.routed.iter().flat_map(|routed| [Some(&routed.others), routed.requests.as_ref()]).flatten()
+    /// What the master watches; nothing where nobody deals out lines.
+    pub(crate) fn pipes(&self) -> Vec<RawFd> {
+        self.routed.as_ref().map_or_else(Vec::new, |routed| routed.pipes().numbers())
+    }
+
+    /// What is to be done while somebody waits for a command: what it says would fill the pipe otherwise.
+    pub(crate) fn meanwhile(&self) -> Option<Box<dyn FnMut() + Send>> {
+        let Routed { loggers, pipes, .. } = self.routed.as_ref()?;
+        let (loggers, pipes) = (loggers.clone(), pipes.clone());
+        Some(Box::new(move || {
+            pipes.lock().unwrap_or_else(PoisonError::into_inner).read(&loggers);
+            loggers.hurry();
+        }))
     }
 
     /// Deals out what has come, and writes what can be written. `true`: there is more.
-    pub(crate) fn deal(&mut self) -> bool {
-        let Some(Routed { loggers, others, requests, .. }) = &mut self.routed else { return false };
-        let mut more = others.read(loggers);
-        more |= requests.as_mut().is_some_and(|requests| requests.read(loggers));
-        loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
+    pub(crate) fn deal(&self) -> bool {
+        let Some(routed) = &self.routed else { return false };
+        let more = routed.pipes().read(&routed.loggers);
+        routed.loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
         more
     }
 
@@ -294,11 +301,11 @@ impl Outlet {
         if now_ms < self.next_ms {
             return;
         }
-        if let Some(Routed { loggers, others, requests, .. }) = &mut self.routed {
+        if let Some(routed) = &self.routed {
+            let loggers = &routed.loggers;
             if now_ms >= self.lines_ms {
                 self.lines_ms = now_ms + LOOK_MS;
-                others.look(loggers);
-                requests.iter_mut().for_each(|requests| requests.look(loggers));
+                routed.pipes().look(loggers, false);
             }
             loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
             // Somebody reads, though slowly: there will soon be room again. Nobody does: later and later.
@@ -313,13 +320,18 @@ impl Outlet {
     }
 
     /// Everybody else is gone: what they have said last.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&self) {
         while self.deal() {}
-        if let Some(Routed { loggers, others, requests, .. }) = &mut self.routed {
-            others.end(loggers);
-            requests.iter_mut().for_each(|requests| requests.end(loggers));
+        if let Some(routed) = &self.routed {
+            routed.pipes().look(&routed.loggers, true);
         }
         self.deal();
+    }
+}
+
+impl Routed {
+    fn pipes(&self) -> MutexGuard<'_, Pipes> {
+        self.pipes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -204,6 +204,7 @@ fn start(
 ) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
     outlet.route(&config, &source)?;
+    scene.meanwhile = outlet.meanwhile();
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;

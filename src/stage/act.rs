@@ -95,7 +95,7 @@ fn run(option: &str, command: &str, may_fail: bool, scene: &mut Scene) -> io::Re
         scene.started.push((pid, format!("{option}: {command}")));
         return Ok(Done::Yes);
     }
-    match outcome(option, pid, scene.grouped)? {
+    match outcome(option, pid, scene)? {
         None => Ok(Done::No("was killed, since the server is to stop".to_owned())),
         Some(End::Exited(0)) => Ok(Done::Yes),
         Some(end) if may_fail => {
@@ -107,14 +107,15 @@ fn run(option: &str, command: &str, may_fail: bool, scene: &mut Scene) -> io::Re
 }
 
 /// How a command ended; `None`: somebody wants the server to stop.
-fn outcome(option: &str, pid: i32, grouped: bool) -> io::Result<Option<End>> {
+fn outcome(option: &str, pid: i32, scene: &mut Scene) -> io::Result<Option<End>> {
     let (ending, began, mut told) = (Ending::of(pid)?, Instant::now(), TELL);
     loop {
         if let Some(end) = ending.wait(LOOK)? {
             return Ok(Some(end));
         }
+        scene.meanwhile.iter_mut().for_each(|act| act());
         if signal::end_is_pending() {
-            if grouped {
+            if scene.grouped {
                 signal::kill_group(pid)?;
             } else {
                 signal::kill(pid)?;

@@ -90,6 +90,8 @@ pub struct Scene {
     pub meanings: Vec<(i32, Meaning)>,
     /// Commands that go on by themselves.
     pub started: Vec<(i32, String)>,
+    /// What is to be done while a command runs that is waited for.
+    pub meanwhile: Option<Box<dyn FnMut() + Send>>,
 }
 
 impl Scene {
@@ -98,7 +100,7 @@ impl Scene {
     pub fn new(config: &Config, env: Vec<(OsString, OsString)>) -> Self {
         let patience_s = (config.hooks.wait_for_fs_timeout, config.hooks.wait_for_socket_timeout);
         let (variables, meanings, started) = (Vec::new(), Vec::new(), Vec::new());
-        Self { env, patience_s, hurried: false, grouped: true, variables, meanings, started }
+        Self { env, patience_s, hurried: false, grouped: true, variables, meanings, started, meanwhile: None }
     }
 }
 

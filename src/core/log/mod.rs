@@ -19,7 +19,7 @@ use ruwsgi_options::{EncoderSaid, LoggerSaid, Origin, RouteSaid, is_address};
 use self::encode::Encoder;
 use self::list::Logger;
 pub(crate) use self::list::Place;
-pub(crate) use self::pipe::Lines;
+pub(crate) use self::pipe::Pipes;
 use self::route::Pattern;
 
 /// What a line is.
@@ -90,6 +90,11 @@ impl Loggers {
         let mut troubles = std::mem::take(&mut board.troubles);
         troubles.extend(board.targets.iter_mut().filter_map(|target| target.logger.flush()));
         troubles
+    }
+
+    /// Writes what waits; what went wrong is kept for who asks.
+    pub(crate) fn hurry(&self) {
+        self.lock().targets.iter_mut().for_each(|target| target.logger.hurry());
     }
 
     /// So many bytes wait somewhere.

@@ -14,8 +14,55 @@ const LONGEST: usize = 64 * 1024;
 /// So much is read before somebody else has his turn.
 const TURN: usize = 1024 * 1024;
 
+/// The pipes of an instance.
+pub(crate) struct Pipes {
+    others: Lines,
+    /// `None`: they come with the others.
+    requests: Option<Lines>,
+}
+
+impl Pipes {
+    pub(crate) fn new(apart: bool) -> io::Result<Self> {
+        let requests = if apart { Some(Lines::new(Sort::Request)?) } else { None };
+        Ok(Self { others: Lines::new(Sort::Other)?, requests })
+    }
+
+    /// For programs, which may block on it.
+    pub(crate) fn write_end(&self) -> BorrowedFd<'_> {
+        self.others.write.as_fd()
+    }
+
+    /// For our own processes, which never do: for all lines, and for those of requests.
+    pub(crate) fn sinks(&self) -> io::Result<[OwnedFd; 2]> {
+        Ok([self.others.sink()?, self.requests.as_ref().unwrap_or(&self.others).sink()?])
+    }
+
+    /// Lines of requests come apart.
+    pub(crate) fn has_requests(&self) -> bool {
+        self.requests.is_some()
+    }
+
+    /// What the master watches.
+    pub(crate) fn numbers(&self) -> Vec<RawFd> {
+        [Some(&self.others), self.requests.as_ref()].into_iter().flatten().map(|lines| lines.read.as_raw_fd()).collect()
+    }
+
+    /// Deals out what has come. `true`: there may be more.
+    pub(crate) fn read(&mut self, loggers: &Loggers) -> bool {
+        let more = self.others.read(loggers);
+        self.requests.as_mut().is_some_and(|requests| requests.read(loggers)) || more
+    }
+
+    /// What has waited for its end since the last look is a line; `now`: whatever has begun is one.
+    pub(crate) fn look(&mut self, loggers: &Loggers, now: bool) {
+        for lines in [Some(&mut self.others), self.requests.as_mut()].into_iter().flatten() {
+            if now { lines.end(loggers) } else { lines.look(loggers) }
+        }
+    }
+}
+
 /// Both ends of the pipe, and what was read of a line that has not ended.
-pub(crate) struct Lines {
+struct Lines {
     sort: Sort,
     read: fs::File,
     write: OwnedFd,
@@ -25,23 +72,16 @@ pub(crate) struct Lines {
 }
 
 impl Lines {
-    pub(crate) fn new(sort: Sort) -> io::Result<Self> {
+    fn new(sort: Sort) -> io::Result<Self> {
         let (read, write) = process::wide_pipe()?;
         Ok(Self { sort, read: read.into(), write, begun: Vec::new(), seen: 0 })
     }
 
-    /// For programs, which may block on it.
-    pub(crate) fn write_end(&self) -> BorrowedFd<'_> {
-        self.write.as_fd()
-    }
-
-    /// For our own processes, which never do.
-    pub(crate) fn sink(&self) -> io::Result<OwnedFd> {
+    fn sink(&self) -> io::Result<OwnedFd> {
         SinkFd::open(self.write.as_fd())?.as_fd().try_clone_to_owned()
     }
 
-    /// Deals out what has come. `true`: there may be more.
-    pub(crate) fn read(&mut self, loggers: &Loggers) -> bool {
+    fn read(&mut self, loggers: &Loggers) -> bool {
         let mut room = vec![0; 64 * 1024];
         let mut got = 0;
         while got < TURN {
@@ -50,6 +90,8 @@ impl Lines {
                 Ok(more) => {
                     got += more;
                     self.deal(&room[..more], loggers);
+                    // Otherwise more would wait than may.
+                    loggers.hurry();
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(_) => return false,
@@ -67,8 +109,7 @@ impl Lines {
         }
     }
 
-    /// What has waited for its end since the last look is a line.
-    pub(crate) fn look(&mut self, loggers: &Loggers) {
+    fn look(&mut self, loggers: &Loggers) {
         if !self.begun.is_empty() && self.begun.len() == self.seen {
             self.end(loggers);
         }
@@ -76,16 +117,10 @@ impl Lines {
     }
 
     /// What has begun is a line.
-    pub(crate) fn end(&mut self, loggers: &Loggers) {
+    fn end(&mut self, loggers: &Loggers) {
         if !self.begun.is_empty() {
             loggers.take(self.sort, self.begun.strip_suffix(b"\n").unwrap_or(&self.begun));
             self.begun.clear();
         }
-    }
-}
-
-impl AsRawFd for Lines {
-    fn as_raw_fd(&self) -> RawFd {
-        self.read.as_raw_fd()
     }
 }

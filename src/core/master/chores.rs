@@ -44,7 +44,7 @@ impl Master {
 
     fn send_log(&self) {
         // The pipe to the master stays the same.
-        if self.outlet.pipes().next().is_some() {
+        if !self.outlet.pipes().is_empty() {
             return;
         }
         let [log, _] = &self.ground.log;
@@ -118,7 +118,9 @@ impl Master {
     /// Where hooks run now.
     fn scene(&self) -> Scene {
         let config = self.config();
-        Scene::new(&config, environment(&self.ground.env, &config))
+        let mut scene = Scene::new(&config, environment(&self.ground.env, &config));
+        scene.meanwhile = self.outlet.meanwhile();
+        scene
     }
 
     /// What hooks have left to do.

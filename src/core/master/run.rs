@@ -162,7 +162,7 @@ impl Master {
         let locks = locks.map_or_else(|| Locks::create(super::host::locks(&first.config)), Ok);
         let locks = locks.map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptors()?;
-        first.outlet.pipes().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
+        first.outlet.pipes().iter().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
         let mut env = for_children(&first.source.env);
         set_variables(&mut env, first.scene.variables);
         let ground = Ground { env, module: first.module, log, locks };

@@ -90,7 +90,7 @@ impl Master {
             // They are forks of this executable, and end with their channels.
             return Some("router processes would be cut off");
         }
-        if self.outlet.pipes().next().is_some() {
+        if !self.outlet.pipes().is_empty() {
             return Some("lines on their way to loggers would be lost");
         }
         if self.beside.is_busy() {
