@@ -1,5 +1,6 @@
-//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, which asks a
-//! server instead of being one; `stacks` and `top` ask a running instance about itself. The first word of the command line decides; everything else there is the server's.
+//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, `vassals`, `stacks`
+//! and `top`, which ask a server instead of being one. The first word of the command line decides; everything else there is
+//! the server's.
 //!
 //! Each command reads its words and writes text; the first three load a file as `--ini FILE` would. Nothing is started.
 
@@ -10,6 +11,7 @@ mod migrate;
 mod place;
 mod stacks;
 mod top;
+mod vassals;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -32,6 +34,7 @@ const VERBS: &[Verb] = &[
     Verb { command: curl::command, run: curl::run },
     Verb { command: stacks::command, run: stacks::run },
     Verb { command: top::command, run: top::run },
+    Verb { command: vassals::command, run: vassals::run },
 ];
 
 /// The exit code of the command that the first word asks for, if it asks for one.

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod emperor;
 pub mod gateway;
 pub mod inspect;
 mod listeners;
@@ -18,11 +19,15 @@ mod stacks;
 mod start;
 pub mod subscription;
 mod unknown;
+mod upgrade;
+mod vassal;
 
+pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_stage::{Place, why};
 pub use stacks::stacks;
-pub use start::run;
+pub use start::{resume, run};
+pub use upgrade::{Inheritance, try_out};
 
 /// The exit codes of the binary.
 pub mod exit {

@@ -10,7 +10,7 @@ mod subscriber;
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruwsgi_sys::clock;
@@ -56,6 +56,12 @@ impl Log {
     /// The descriptor, to send to another process.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.lock().fd.as_fd().try_clone_to_owned()
+    }
+
+    /// The number of its descriptor in this process: for a child that closes all others.
+    #[must_use]
+    pub fn number(&self) -> RawFd {
+        self.lock().fd.as_fd().as_raw_fd()
     }
 
     /// Goes on elsewhere; what could not be written where it was waits for the new place.

@@ -45,12 +45,13 @@ impl Config {
         let strict = config.control.strict;
         let problems =
             found.into_iter().filter_map(|(directive, row, reading)| problem(directive, row, reading, strict));
-        let problems = problems.collect();
+        let mut problems: Vec<Problem> = problems.collect();
         // Wherever it stands, as in uWSGI.
         for listener in config.sockets.listeners.iter_mut().filter(|listener| listener.by_default) {
             listener.protocol = config.sockets.protocol;
         }
         config.directives = directives;
+        problems.extend(config.route());
         (config, problems)
     }
 

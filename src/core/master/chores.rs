@@ -37,6 +37,7 @@ impl Master {
     }
 
     fn send_log(&self) {
+        self.gateways.renew_log(self.ground.log.as_fd());
         // Whoever is dead already needs no log.
         for hosted in self.generations.values() {
             let _ = hosted.zygote.as_ref().map(|it| it.send(&ToZygote::Log.encode(), &[self.ground.log.as_fd()]));
@@ -148,7 +149,7 @@ impl Master {
     }
 
     /// The configuration that serves, or the first one.
-    fn config(&self) -> Rc<Config> {
+    pub(super) fn config(&self) -> Rc<Config> {
         let serving = self.plan.generation().and_then(|id| self.generations.get(&id));
         serving.map_or_else(|| self.first.0.clone(), |hosted| hosted.config.clone())
     }

@@ -40,6 +40,7 @@ impl Master {
             self.subscriptions.wake_ms(),
             self.service_wake_ms(),
             self.inquiry_wake_ms(),
+            self.gateways.wake_ms(),
         ];
         others.into_iter().flatten().min()
     }

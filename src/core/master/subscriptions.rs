@@ -23,6 +23,15 @@ use crate::why;
 const AT_ONCE: usize = 64;
 /// That pause, in milliseconds.
 const PAUSE_MS: u64 = 20;
+/// The pause where no router has room, in milliseconds.
+const FULL_MS: u64 = 200;
+/// Signatures take time: so much of it at once, and then the others after a pause, in microseconds.
+const BUDGET_US: u64 = 10_000;
+/// Who leaves may take more: what comes next closes sockets.
+const FAREWELL_US: u64 = 150_000;
+
+/// How long the stamp of a signature is kept when nothing is announced any more, in seconds.
+const STAMP_S: u64 = 60;
 
 /// What is announced, to whom, and how.
 pub(super) struct Subscriptions {
@@ -109,10 +118,9 @@ impl Subscriptions {
                 for text in self.targets.texts().filter(|_| !self.told.is_empty()) {
                     tracing::info!("unsubscribing from {text}");
                 }
-                // All at once: what comes next closes sockets.
-                for (_, (targets, item)) in std::mem::take(&mut self.told) {
-                    self.send(Command::Unsubscribe, &targets, &item, load);
-                }
+                let told = std::mem::take(&mut self.told).into_values();
+                self.queue.extend(told.map(|(targets, item)| (Command::Unsubscribe, targets, item)));
+                self.drain(usize::MAX, FAREWELL_US, load);
             }
         }
     }
@@ -138,22 +146,27 @@ impl Subscriptions {
             let said = self.told.remove(&name);
             self.queue.extend(said.map(|(targets, item)| (Command::Unsubscribe, targets, item)));
         }
-        self.queue_ms = 0;
-        self.drain(clock::coarse_ms(), load);
+        let now = clock::unix_seconds().unsigned_abs();
+        self.stamps.retain(|name, stamp| self.told.contains_key(name) || *stamp + STAMP_S > now);
+        self.drain(AT_ONCE, BUDGET_US, load);
     }
 
-    /// Sends some of what waits.
-    fn drain(&mut self, now_ms: u64, load: u64) {
-        if now_ms < self.queue_ms {
-            return;
-        }
-        self.queue_ms = now_ms + PAUSE_MS;
-        for _ in 0..AT_ONCE {
-            let Some((command, targets, item)) = self.queue.pop_front() else { return };
-            if !self.send(command, &targets, &item, load) {
-                return self.queue.push_front((command, targets, item));
+    /// Sends some of what waits: so many, for so long.
+    fn drain(&mut self, most: usize, budget_us: u64, load: u64) {
+        let (began_us, mut sent) = (clock::monotonic_us(), 0);
+        for _ in 0..most.min(self.queue.len()) {
+            let Some((command, targets, item)) = self.queue.pop_front() else { break };
+            if self.send(command, &targets, &item, load) {
+                sent += 1;
+            } else {
+                // A router that takes nothing is nobody else's trouble.
+                self.queue.push_back((command, targets, item));
+            }
+            if clock::monotonic_us() > began_us + budget_us {
+                break;
             }
         }
+        self.queue_ms = clock::coarse_ms() + if sent > 0 { PAUSE_MS } else { FULL_MS };
     }
 
     /// `false`: there is no room for it now.
@@ -176,8 +189,7 @@ impl Subscriptions {
                     tracing::info!("subscribe-to: {to} can be told again");
                 }
             }
-            // Who leaves has no time to wait for room.
-            Err(None) => return command == Command::Unsubscribe,
+            Err(None) => return false,
             Err(Some(trouble)) => self.complain(trouble),
         }
         true
@@ -221,7 +233,8 @@ impl Master {
         let load = self.backlog().into();
         match step {
             Some(step) => self.subscriptions.take(step, load),
-            None => self.subscriptions.drain(now_ms, load),
+            None if now_ms >= self.subscriptions.queue_ms => self.subscriptions.drain(AT_ONCE, BUDGET_US, load),
+            None => {}
         }
     }
 }
