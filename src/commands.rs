@@ -1,6 +1,6 @@
-//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it; `curl`, which asks a server
-//! instead of being one; `vassals`, `stacks` and `top`, which ask a running instance about itself. The first word of the
-//! command line decides; everything else there is the server's.
+//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, `vassals`, `stacks`
+//! and `top`, which ask a server instead of being one. The first word of the command line decides; everything else there is
+//! the server's.
 //!
 //! Each command reads its words and writes text; the first three load a file as `--ini FILE` would. Nothing is started.
 
@@ -32,9 +32,9 @@ const VERBS: &[Verb] = &[
     Verb { command: explain::command, run: explain::run },
     Verb { command: migrate::command, run: migrate::run },
     Verb { command: curl::command, run: curl::run },
-    Verb { command: vassals::command, run: vassals::run },
     Verb { command: stacks::command, run: stacks::run },
     Verb { command: top::command, run: top::run },
+    Verb { command: vassals::command, run: vassals::run },
 ];
 
 /// The exit code of the command that the first word asks for, if it asks for one.

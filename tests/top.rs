@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::harness::apps::{self, skip};
 use crate::harness::log::Log;
-use crate::harness::{Client, Server, Site, dedent, eventually};
+use crate::harness::{Client, Process, Server, Site, dedent, eventually};
 
 /// Answers each visitor with the next of these, and with the last one from then on.
 fn tells(documents: Vec<String>) -> SocketAddr {
@@ -143,7 +143,7 @@ fn what_tells_nothing_is_told() {
 /// `ruwsgi top` in a terminal, which script(1) makes.
 struct Terminal {
     child: Child,
-    keys: ChildStdin,
+    keys: Option<ChildStdin>,
     out: Log,
 }
 
@@ -156,7 +156,7 @@ impl Terminal {
         site.dress(&mut command);
         command.env("TERM", "xterm").stdin(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().map_err(|_| skip("top in a terminal: there is no script(1)")).ok()?;
-        let (keys, out) = (child.stdin.take().unwrap(), Log::of(child.stdout.take().unwrap()));
+        let (keys, out) = (child.stdin.take(), Log::of(child.stdout.take().unwrap()));
         Some(Self { child, keys, out })
     }
 
@@ -166,15 +166,24 @@ impl Terminal {
     }
 
     fn press(&mut self, key: &str) {
-        self.keys.write_all(key.as_bytes()).unwrap();
-        self.keys.flush().unwrap();
+        let keys = self.keys.as_mut().unwrap();
+        keys.write_all(key.as_bytes()).unwrap();
+        keys.flush().unwrap();
     }
 
     fn ends(mut self) -> String {
         self.shows("code ");
-        drop(self.keys);
+        self.keys.take();
         eventually("it ends", || self.child.try_wait().unwrap());
         self.out.text()
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let tree = Process::of(self.child.id() as i32).map(Process::tree).unwrap_or_default();
+        tree.iter().for_each(|process| process.signal(nix::sys::signal::Signal::SIGKILL));
+        let _ = self.child.wait();
     }
 }
 

@@ -134,6 +134,7 @@ fn go_on(
     let listeners = Listeners::of(&config, &left.bound)?.open();
     let service = Service::of(&source.env);
     let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
+    let service = Service::of(&source.env);
     Ok(Master::new(First {
         source,
         config,
@@ -143,6 +144,7 @@ fn go_on(
         signals,
         outlet,
         audience,
+        service,
         unknown,
         service,
         scene,
@@ -271,6 +273,7 @@ fn start(
         signals,
         outlet,
         audience,
+        service,
         unknown,
         service,
         scene,

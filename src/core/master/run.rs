@@ -227,8 +227,8 @@ impl Master {
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        self.service.tell(notice::patience(settings(&self.first.0).load_ms));
         if !self.plan.is_inherited() {
+            self.service.tell(notice::patience(settings(&self.first.0).load_ms));
             self.begin_hooks()?;
         }
         self.tell_emperor(Allegiance::is_ready);
