@@ -231,7 +231,6 @@ impl Plan {
         let Some(vassal) = self.vassals.get_mut(&name) else { return };
         let State::Up(up) = std::mem::replace(&mut vassal.state, State::Down) else { return };
         vassal.knocked = false;
-        vassal.last_end = Some(end);
         if vassal.has_socket() {
             self.orders.push(Order::Watch { name: name.clone() });
         }

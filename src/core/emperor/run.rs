@@ -458,7 +458,6 @@ impl Emperor {
     fn say_status(&self) {
         let text = control::list(&self.plan, 0);
         String::from_utf8_lossy(&text).lines().for_each(|line| tracing::info!("{line}"));
-        tracing::info!("{} vassals have a voice", self.hosts.voices().len());
     }
 }
 
