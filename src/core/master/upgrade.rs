@@ -90,6 +90,12 @@ impl Master {
             // They are forks of this executable, and end with their channels.
             return Some("router processes would be cut off");
         }
+        if self.outlet.pipes().next().is_some() {
+            return Some("lines on their way to loggers would be lost");
+        }
+        if self.beside.is_busy() {
+            return Some("attached daemons and crons would be lost sight of");
+        }
         if self.court.is_some() {
             // It would take the end of its leash for an order to stop, and its vassals with it.
             return Some("the emperor beside it, and its vassals, would be ended");
