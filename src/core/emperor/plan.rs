@@ -92,6 +92,11 @@ impl Plan {
         self.vassals.iter()
     }
 
+    /// The emperor stops.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// There is a vassal of this name.
     pub(crate) fn vassal(&self, name: &Name) -> Option<&Vassal> {
         self.vassals.get(name)
