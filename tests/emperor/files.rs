@@ -193,3 +193,21 @@ fn thousands_of_changes_in_a_second_end_as_the_directory_says() {
     assert!(reloads < 30, "{reloads} reloads");
     assert_eq!(log.lines().filter(|line| line.starts_with("vassal a.ini") && line.contains(" started")).count(), 1);
 }
+
+#[test]
+fn a_file_that_can_t_be_read_is_told_and_one_that_can_is_run() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let site = Site::empty().ini("emperor = v\nemperor-freq = 1");
+    // Root may read anything.
+    let root = nix::unistd::geteuid().is_root();
+    let site = if root { site.ini("uid = 65534\ngid = 65534") } else { site };
+    std::fs::create_dir(site.path("v")).unwrap();
+    let path = put(&site, "a.ini", "[uwsgi]\nexit = 3\n");
+    let mode = |mode| std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o000);
+    let server = site.launch();
+    server.wait_for("vassal a.ini: it can't be read: Permission denied; it is not started");
+    mode(0o644);
+    server.wait_for("vassal a.ini (pid ");
+}

@@ -159,11 +159,6 @@ impl Hosts {
             None => Heard::End,
         }
     }
-
-    /// Who has a voice.
-    pub(super) fn voices(&self) -> Vec<Name> {
-        self.all.iter().filter(|(_, host)| host.voice.pipe().is_some()).map(|(name, _)| name.clone()).collect()
-    }
 }
 
 fn watch(poll: &Poll, token: Token, source: &impl AsRawFd) -> io::Result<()> {

@@ -142,6 +142,8 @@ impl Child<'_> {
 
     fn prepare(&self) -> Result<(), String> {
         let failed = |what: &'static str| move |error: io::Error| format!("{what}: {}", why(&error));
+        // As long as it holds what is the emperor's; a change of the user would undo it.
+        birth::die_with(self.parent).map_err(|_| "the emperor is gone".to_owned())?;
         let folder = &self.place.folder;
         std::env::set_current_dir(folder).map_err(|error| format!("{}: {}", folder.display(), why(&error)))?;
         if let Some(limits) = self.files {
@@ -150,7 +152,6 @@ impl Child<'_> {
         }
         self.lower().map_err(failed("emperor-tyrant, emperor-cap"))?;
         self.hooks()?;
-        // Last: a change of the user would undo it.
         birth::die_with(self.parent).map_err(|_| "the emperor is gone".to_owned())
     }
 

@@ -92,6 +92,11 @@ impl Plan {
         self.vassals.iter()
     }
 
+    /// The emperor stops.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
     /// There is a vassal of this name.
     pub(crate) fn vassal(&self, name: &Name) -> Option<&Vassal> {
         self.vassals.get(name)
@@ -231,7 +236,6 @@ impl Plan {
         let Some(vassal) = self.vassals.get_mut(&name) else { return };
         let State::Up(up) = std::mem::replace(&mut vassal.state, State::Down) else { return };
         vassal.knocked = false;
-        vassal.last_end = Some(end);
         if vassal.has_socket() {
             self.orders.push(Order::Watch { name: name.clone() });
         }

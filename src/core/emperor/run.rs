@@ -146,7 +146,7 @@ impl Emperor {
         if tokens.contains(&LEASH) {
             self.first.leash = None;
             tracing::info!("who has started this emperor stops");
-            self.feed(Input::Wish(Wish::Stop));
+            self.stop_once();
         }
         for token in tokens {
             match self.hosts.whose(*token) {
@@ -217,8 +217,17 @@ impl Emperor {
             }
             match will {
                 Will::Reload => self.reload(),
-                Will::Stop | Will::StopGracefully | Will::Lost => self.feed(Input::Wish(Wish::Stop)),
+                // The second one is meant.
+                Will::Stop => self.feed(Input::Wish(Wish::Stop)),
+                Will::StopGracefully | Will::Lost => self.stop_once(),
             }
+        }
+    }
+
+    /// Stops, unless that is under way.
+    fn stop_once(&mut self) {
+        if !self.plan.is_over() {
+            self.feed(Input::Wish(Wish::Stop));
         }
     }
 
@@ -458,7 +467,6 @@ impl Emperor {
     fn say_status(&self) {
         let text = control::list(&self.plan, 0);
         String::from_utf8_lossy(&text).lines().for_each(|line| tracing::info!("{line}"));
-        tracing::info!("{} vassals have a voice", self.hosts.voices().len());
     }
 }
 

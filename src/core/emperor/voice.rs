@@ -50,11 +50,6 @@ impl Voice {
         self.last = None;
     }
 
-    /// What it speaks through.
-    pub(super) fn pipe(&self) -> Option<&OwnedFd> {
-        self.pipe.as_ref()
-    }
-
     /// It has ended: what it left behind may go on to speak, but nobody listens.
     pub(super) fn close(&mut self) -> Option<OwnedFd> {
         self.pipe.take()

@@ -1,7 +1,5 @@
 //! One vassal: what its file says, what runs, and the next step from the one to the other.
 
-use ruwsgi_sys::reap::End;
-
 use super::throttle::Throttle;
 use super::words::{Cause, Event, Order, Terms, Verdict, Who, Why};
 use super::{AT_ONCE_MS, KILL_AGAIN_MS, LAST_BREATH_MS, ON_ITS_WAY_MS, Plan};
@@ -29,7 +27,6 @@ pub(crate) struct Vassal {
     pub starts: u64,
     /// When it was started first.
     pub first_ms: Option<u64>,
-    pub last_end: Option<End>,
     /// Why it does not run, or why it died last.
     pub reason: Option<String>,
 }
@@ -122,7 +119,6 @@ impl Vassal {
             throttle: Throttle::default(),
             starts: 0,
             first_ms: None,
-            last_end: None,
             reason: None,
         }
     }
