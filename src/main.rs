@@ -1,6 +1,7 @@
 //! The binary: reads what it was asked for, and hands over to the master. The only place that makes an exit code.
 
 mod commands;
+mod plugins;
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use bstr::{BStr, BString, ByteSlice};
-use ruwsgi_core::exit;
+use ruwsgi_core::{Inheritance, exit};
 use ruwsgi_log::Log;
 use ruwsgi_options::{Error, Request, Source, survey};
 
@@ -18,11 +19,18 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    let (log, source) = match (Log::stderr(), Source::capture()) {
+    let (log, mut source) = match (Log::stderr(), Source::capture()) {
         (Ok(log), Ok(source)) => (log, source),
         (Err(error), _) => return complain(&format!("standard error can't be written: {error}")),
         (_, Err(error)) => return complain(&format!("the current directory can't be read: {error}")),
     };
+    let left = match Inheritance::take(&mut source) {
+        Ok(left) => left,
+        Err(reason) => return complain(&reason),
+    };
+    if let Some(left) = left {
+        return go_on(left, source, &log);
+    }
     if let Some(code) = commands::run(&source) {
         return code;
     }
@@ -39,12 +47,31 @@ fn run() -> u8 {
     }
 }
 
+/// Goes on where another executable of this process was, or sees whether it could.
+fn go_on(left: Inheritance, source: Source, log: &Log) -> u8 {
+    if left.is_trial {
+        return ruwsgi_core::try_out(left, source, log);
+    }
+    log.subscribe();
+    match survey(&source, true).request() {
+        Ok(Request::Run(loaded)) => ruwsgi_core::resume(left, (source, loaded), log, plugins::ROUTERS),
+        // The trial has just read the same.
+        Ok(_) => complain("there is nothing to run any more"),
+        Err(error) => {
+            for line in error.lines() {
+                say(log, format!("error: {line}").as_bytes());
+            }
+            error.code()
+        }
+    }
+}
+
 /// Does what was asked for: the exit code, and the file to start with instead where that is a failure.
 fn act(request: Result<Request, Error>, source: Source, log: &Log) -> (u8, Option<BString>) {
     let code = match request {
         Ok(Request::Run(mut loaded)) => {
             let fallback = loaded.fallback.take();
-            return (ruwsgi_core::run(source, loaded, log), fallback);
+            return (ruwsgi_core::run(source, loaded, log, plugins::ROUTERS), fallback);
         }
         // Whoever reads only the first lines (`| head`) has what he wants.
         Ok(Request::Help(text) | Request::Version(text)) => print(text.as_bytes()),

@@ -188,7 +188,18 @@ fn run(address: SocketAddr, rows: &[Row], end: End) -> BTreeMap<String, String> 
 }
 
 fn check(files: &[PathBuf], end: End) {
-    let server = Site::app("conformance.py").ini("disable-logging = true").start();
+    check_with(files, end, Site::app("conformance.py"));
+}
+
+/// The same application behind the HTTP router.
+fn routed() -> Site {
+    let site = Site::empty().ini("wsgi-file = app.py\nuwsgi-socket = app.sock\nhttp = 127.0.0.1:0\nhttp-router = true");
+    std::fs::copy(crate::harness::app("conformance.py"), site.path("app.py")).unwrap();
+    site
+}
+
+fn check_with(files: &[PathBuf], end: End, site: Site) {
+    let server = site.ini("disable-logging = true").start();
     let workers = server.workers();
     let rows: Vec<Row> = files.iter().flat_map(|file| rows(file)).collect();
     assert!(!rows.is_empty());
@@ -213,11 +224,18 @@ fn rows_sent_by_a_client_that_waits() {
 }
 
 #[test]
+fn rows_sent_through_the_router() {
+    check_with(&ours(), End::AtOnce, routed());
+    check_with(&ours(), End::AfterSilence, routed());
+}
+
+#[test]
 fn rows_of_a_larger_collection() {
     let folder = project().join("../shared/conformance/http1");
     let files: Vec<_> = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
     let files: Vec<_> = files.into_iter().filter(|path| path.extension().is_some_and(|end| end == "jsonl")).collect();
     if !files.is_empty() {
         check(&files, End::AtOnce);
+        check_with(&files, End::AtOnce, routed());
     }
 }

@@ -378,3 +378,21 @@ fn the_nginx_example_runs() {
     drop(front);
     calm(server);
 }
+
+#[test]
+fn a_cluster_is_restarted_and_loses_nothing() {
+    let folder = copied("cluster");
+    let address = apps::loopback(8000).ip().to_string();
+    let output = Command::new("python3")
+        .arg("cluster.py")
+        .args([env!("CARGO_BIN_EXE_ruwsgi"), &address])
+        .current_dir(&folder)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let logs = ["router", "one", "two", "three"].map(|name| {
+        let log = std::fs::read_to_string(folder.join(format!("{name}.log"))).unwrap_or_default();
+        format!("--- {name} ---\n{log}")
+    });
+    assert!(output.status.success() && told.contains(" requests, 0 lost"), "{told}\n{}", logs.concat());
+}

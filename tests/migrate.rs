@@ -24,7 +24,7 @@ reaper = true
 if-env = DEBUG
 catch-exceptions = true
 endif =
-fastrouter = 127.0.0.1:1717
+sslrouter = 127.0.0.1:1717
 colour = %d
 ";
 
@@ -35,7 +35,7 @@ fn each_value_has_its_origin() {
     let told = site.run_with(["explain", "uwsgi.ini", "--", "--listen", "128"]);
     // The router is not built.
     assert_eq!(told.code, 1);
-    assert!(told.log.contains("error: fastrouter: not built yet"), "{}", told.log);
+    assert!(told.log.contains("error: sslrouter: not built yet"), "{}", told.log);
     let lines: Vec<&str> = told.out.lines().map(str::trim).collect();
     for (begin, end) in [
         ("processes = 4", "uwsgi.ini:9; overrides 2 (uwsgi.ini:8)"),
@@ -91,7 +91,7 @@ http-socket = :8080
 if-env = DEBUG
 catch-exceptions = true
 endif =
-fastrouter = 127.0.0.1:1717
+sslrouter = 127.0.0.1:1717
 colour = %d
 "
     );
@@ -100,7 +100,7 @@ colour = %d
         ";   workers = 2: overridden by processes = 4 (uwsgi.ini:9)",
         ";   threads = 2   ; two of them was read as threads = 2",
         ";   venv is called virtualenv everywhere",
-        ";   fastrouter: not built yet: ",
+        ";   sslrouter: not built yet: ",
         ";   http-socket: uWSGI: ",
     ] {
         assert!(notes.contains(told), "{told}\n{notes}");

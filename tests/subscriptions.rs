@@ -23,7 +23,7 @@ fn instance(subscribe: &str, more: &str) -> Site {
 }
 
 /// Writes a pair of keys: `NAME.pem` is the private one, `keys/NAME.pem` the public one.
-fn keys(site: &Site, name: &str) {
+pub fn keys(site: &Site, name: &str) {
     let key = RsaPrivateKey::new(&mut OsRng, 1024).unwrap();
     site.write(&format!("{name}.pem"), &key.to_pkcs8_pem(LineEnding::LF).unwrap());
     let _ = std::fs::create_dir(site.path("keys"));
@@ -202,14 +202,16 @@ fn nothing_is_announced_before_a_worker_is_ready_and_who_stops_leaves_first() {
     assert_eq!(ear.bytes_within(Duration::from_millis(1_500)), None, "the application is not loaded yet");
     server.site.write("go", "");
     let said = ear.next();
-    assert!(!said.leaves && server.log.text().contains("subscribing to"), "{said:?}");
+    assert!(!said.leaves);
+    server.wait_for("subscribing to");
     let address: SocketAddr = said.address.parse().unwrap();
     assert!(std::net::TcpStream::connect(address).is_ok());
     server.signal(Signal::SIGTERM);
     ear.wait("the farewell", |said| said.leaves);
-    assert!(std::net::TcpStream::connect(address).is_ok(), "who leaves still takes what is on its way");
     let ended = server.wait();
-    assert!(ended.log.contains("unsubscribing from"), "{}", ended.log);
+    // Who leaves still takes what is on its way.
+    let order = ["unsubscribing from", "stopping in 200 ms", "stopping: "].map(|text| ended.log.find(text));
+    assert!(order.is_sorted() && order[0].is_some(), "{}", ended.log);
     assert!(std::net::TcpStream::connect(address).is_err());
     assert_eq!(ear.rest(), []);
 }
@@ -396,4 +398,47 @@ fn both_kinds_of_key_files_sign() {
     let stamps = [&first, &second].map(|said| said.packet().unix.unwrap());
     assert!(stamps[0] < stamps[1] && first.packet().signed.is_some_and(|signed| signed.signature.len() == 128));
     assert!(Path::new(&site.path("one.pem")).exists());
+}
+
+#[test]
+fn routers_are_told_over_ipv6_and_abstract_names_too() {
+    let (v6, named) = (Ear::udp_at("[::1]:0"), Ear::without_file(&format!("ruwsgi-ear-{}", std::process::id())));
+    let more = format!("subscribe-to = 10.0.0.1:3031={}:k,5", named.name());
+    let server = instance(&format!("{}:k", v6.name()), &more).start();
+    assert_eq!(v6.next().key, "k");
+    let said = named.next();
+    assert_eq!((said.address.as_str(), said.packet().modifier1), ("10.0.0.1:3031", 5));
+    server.stop();
+    v6.wait("the farewell", |said| said.leaves);
+    named.wait("the farewell", |said| said.leaves);
+}
+
+#[test]
+fn a_router_announces_itself_to_another_one() {
+    let (ear, front) = (Ear::udp(), apps::loopback(7000));
+    let lines = format!("fastrouter = {front}\nfastrouter-to = 127.0.0.1:1\nsubscribe-to = {front}={}:k", ear.name());
+    let server = Site::empty().ini(&lines).launch();
+    assert_eq!(ear.next().address, front.to_string());
+    server.signal(Signal::SIGTERM);
+    ear.wait("the farewell", |said| said.leaves);
+    assert_eq!(server.wait().code, 0);
+}
+
+#[test]
+fn a_router_that_reads_nothing_is_nobody_elses_trouble() {
+    let site = Site::empty();
+    let deaf = Ear::unix(&site.path("deaf.sock"));
+    let ear = Ear::udp();
+    let more = format!("subscribe-to = {}:@list\nsubscribe-freq = 1", ear.name());
+    let node = instance(&format!("{}:@list", deaf.name()), &more);
+    let keys: String = (0..1_000).map(|number| format!("host{number}.example.com\n")).collect();
+    node.write("list", &keys);
+    let server = node.start();
+    let mut heard = std::collections::HashSet::new();
+    while heard.len() < 1_000 {
+        heard.insert(ear.next().key);
+    }
+    server.wait_for("can't be told: it reads nothing");
+    assert_eq!(server.get("/").ok(), "hello");
+    server.stop();
 }

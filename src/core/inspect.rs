@@ -15,7 +15,7 @@ pub use here::here;
 pub fn on_paper(config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     let mut seen: HashMap<Address, &Listener> = HashMap::new();
-    for listener in config.listeners() {
+    for listener in config.listeners().iter().chain(config.router_listeners()) {
         let Listener { address: text, option, origin, .. } = listener;
         // Whoever starts the server says what these are.
         if text.starts_with("fd://") {
@@ -38,7 +38,8 @@ pub fn on_paper(config: &Config) -> Vec<Problem> {
             }
         }
     }
-    if config.listeners().is_empty() {
+    let serves_itself = config.is_routers_only() || !config.emperor.provinces.is_empty();
+    if config.listeners().is_empty() && !serves_itself {
         problems.push(Problem::error("nothing to listen on: say socket = ADDRESS, or http-socket = ADDRESS"));
     }
     problems

@@ -7,6 +7,7 @@
 mod audience;
 mod cron;
 mod daemons;
+mod emperor;
 pub mod gateway;
 pub mod inspect;
 mod listeners;
@@ -19,10 +20,14 @@ mod python;
 mod start;
 pub mod subscription;
 mod unknown;
+mod upgrade;
+mod vassal;
 
+pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_stage::{Place, why};
-pub use start::run;
+pub use start::{resume, run};
+pub use upgrade::{Inheritance, try_out};
 
 /// The exit codes of the binary.
 pub mod exit {

@@ -7,17 +7,18 @@ mod given;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Listener, Mapped};
 use ruwsgi_sys::listen::{self, At, Owner, Place as Seen, Tuning};
-use ruwsgi_sys::privilege;
+use ruwsgi_sys::{exec, privilege};
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
 use crate::subscription::Socket;
+use crate::upgrade::Socket as Left;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -42,6 +43,22 @@ pub(crate) struct Bound {
     vacuum: Cell<bool>,
 }
 
+/// The listening sockets of a configuration, by who serves them.
+#[derive(Clone, Default)]
+pub(crate) struct Opened {
+    /// In the order of `Config::listeners`.
+    pub workers: Vec<Rc<Bound>>,
+    /// In the order of `Config::router_listeners`.
+    pub routers: Vec<Rc<Bound>>,
+}
+
+impl Opened {
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Rc<Bound>> {
+        self.workers.iter().chain(&self.routers)
+    }
+}
+
 /// By what a reload knows it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Key {
@@ -61,7 +78,7 @@ impl<'c> Listeners<'c> {
     /// Reads the addresses, and takes over those of `former` that are still wanted.
     pub(crate) fn of(config: &'c Config, former: &[Rc<Bound>]) -> Result<Self, String> {
         let mut wanted = Vec::new();
-        for listener in config.listeners() {
+        for listener in config.listeners().iter().chain(config.router_listeners()) {
             let mut address = address_of(config, listener)
                 .map_err(|why| format!("{}: {:?} {why} ({})", listener.option, listener.address, listener.origin))?;
             if config.sockets.abstract_socket {
@@ -97,8 +114,10 @@ impl<'c> Listeners<'c> {
     }
 
     /// All of them, in the order in which they were said.
-    pub(crate) fn open(self) -> Vec<Rc<Bound>> {
-        self.wanted.into_iter().filter_map(|(.., bound)| bound).collect()
+    pub(crate) fn open(self) -> Opened {
+        let mut all: Vec<Rc<Bound>> = self.wanted.into_iter().filter_map(|(.., bound)| bound).collect();
+        let routers = all.split_off(self.config.listeners().len().min(all.len()));
+        Opened { workers: all, routers }
     }
 
     fn bind_where(&mut self, which: impl Fn(&Listener, &Address) -> bool) -> Result<(), String> {
@@ -226,36 +245,44 @@ pub(crate) fn door(
     if let Some(bound) = former.iter().find(|bound| bound.key == key) {
         return Ok(bound.clone());
     }
+    let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
     let bind = || {
-        let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
-        let (fd, shown, file) = match &address {
-            Address::Inet { .. } => {
-                let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
-                let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
-                (fd, at.to_string(), None)
-            }
-            Address::Abstract(name) => {
-                (listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None)
-            }
-            Address::Given(number) => {
-                let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
-                (fd, shown(&at), None)
-            }
-            Address::Unix(path) => {
-                let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
-                free_place(&path)?;
-                let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
-                let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
-                (fd, said.to_owned(), Some((path, identity)))
-            }
-        };
-        listen::listen(fd.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
-        Ok((fd, shown, file))
+        let plain = bind_plain(&address, said, mode)?;
+        listen::listen(plain.0.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
+        Ok(plain)
     };
     let (fd, shown, file) = bind().map_err(|why: String| format!("{option}: {said} {why}{place}"))?;
     tracing::info!("{option} at {shown}");
     let (backlog, vacuum) = (Cell::new(DOOR_BACKLOG), Cell::new(true));
     Ok(Rc::new(Bound { fd, key, shown: format!("{option} at {shown}"), backlog, file, vacuum }))
+}
+
+/// A socket, where it is, and the file that it has made.
+pub(crate) type Plain = (OwnedFd, String, Option<(PathBuf, (u64, u64))>);
+
+/// Binds an address as it is; a file has this mode. It does not listen yet.
+pub(crate) fn bind_plain(address: &Address, said: &str, mode: u32) -> Result<Plain, String> {
+    match address {
+        Address::Inet { .. } => {
+            let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
+            let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
+            Ok((fd, at.to_string(), None))
+        }
+        Address::Abstract(name) => {
+            Ok((listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None))
+        }
+        Address::Given(number) => {
+            let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
+            Ok((fd, shown(&at), None))
+        }
+        Address::Unix(path) => {
+            let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
+            free_place(&path)?;
+            let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
+            let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
+            Ok((fd, said.to_owned(), Some((path, identity))))
+        }
+    }
 }
 
 /// A file that is in the way of a socket: a socket that nobody listens on goes.
@@ -273,6 +300,11 @@ impl Bound {
     /// What it is called where the queues are told: the protocol and the address.
     pub(crate) fn name(&self) -> (&'static str, &str) {
         (self.key.protocol, self.shown.split_once(" on ").map_or(self.shown.as_str(), |(_, at)| at))
+    }
+
+    /// Where it is bound.
+    pub(crate) fn at(&self) -> io::Result<At> {
+        listen::place(self.fd.as_fd())
     }
 
     /// As it is announced to routers: as it was written, if that says where it is.
@@ -293,6 +325,42 @@ impl Bound {
         match self.key.address {
             Address::Inet { .. } => (listen::queue(&self.fd), self.backlog.get()),
             _ => (0, 0),
+        }
+    }
+
+    /// One that the former executable has left.
+    pub(crate) fn inherited(left: &Left) -> Result<Self, String> {
+        let failed = |why: String| format!("{} was left to this executable, and {why}", left.shown);
+        let address = Address::parse(&left.address).map_err(failed)?;
+        Ok(Self {
+            fd: exec::inherited(left.fd).map_err(|error| failed(format!("can't be used: {}", why(&error))))?,
+            // A handful, and all of them are there to the end.
+            key: Key::of(Box::leak(left.protocol.clone().into_boxed_str()), &address),
+            shown: left.shown.clone(),
+            backlog: Cell::new(left.backlog),
+            file: left.file.clone(),
+            vacuum: Cell::new(left.vacuum),
+        })
+    }
+
+    /// What there is to know of it for another executable.
+    pub(crate) fn left(&self) -> Left {
+        Left {
+            fd: self.fd.as_raw_fd(),
+            protocol: self.key.protocol.to_owned(),
+            address: self.key.address.text(),
+            shown: self.shown.clone(),
+            backlog: self.backlog.get(),
+            file: self.file.clone(),
+            vacuum: self.vacuum.get(),
+        }
+    }
+
+    /// The number under which it was given to the server: another executable looks for it there, too.
+    pub(crate) fn given(&self) -> Option<RawFd> {
+        match self.key.address {
+            Address::Given(number) => Some(number),
+            _ => None,
         }
     }
 
@@ -391,7 +459,7 @@ fn check_map(config: &Config) -> Result<(), String> {
 }
 
 /// `chown-socket`: `user`, `user:group` or `:group`, by names or numbers.
-fn owner(config: &Config) -> Result<Option<Owner>, String> {
+pub(crate) fn owner(config: &Config) -> Result<Option<Owner>, String> {
     let Some(text) = &config.sockets.chown_socket else { return Ok(None) };
     let place = Place(config, "chown-socket");
     let wrong = |why: String| format!("chown-socket: {why}{place}");
@@ -407,7 +475,7 @@ fn owner(config: &Config) -> Result<Option<Owner>, String> {
     Ok(Some(Owner { user, group: group.map(by_group).transpose()? }))
 }
 
-fn backlog(config: &Config) -> u32 {
+pub(crate) fn backlog(config: &Config) -> u32 {
     let most = listen::somaxconn();
     match config.sockets.listen {
         Some(asked) if asked > most => {
@@ -420,7 +488,7 @@ fn backlog(config: &Config) -> u32 {
     }
 }
 
-fn in_words(error: &io::Error) -> String {
+pub(crate) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "is in use: another server listens on it".to_owned(),
         io::ErrorKind::AddrNotAvailable => "is no address of this machine".to_owned(),
@@ -447,7 +515,7 @@ mod tests {
         let mut listeners = Listeners::of(config, former)?;
         listeners.bind_inet()?;
         listeners.bind_unix()?;
-        Ok(listeners.open())
+        Ok(listeners.open().workers)
     }
 
     #[test]

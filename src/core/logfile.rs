@@ -3,7 +3,7 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Source};
 use ruwsgi_stage::privileges;
-use ruwsgi_sys::stdio;
+use ruwsgi_sys::{exec, stdio};
 
 use crate::log::{Loggers, Pipes, Place};
+use crate::upgrade::Kept;
 use crate::{Place as Said, why};
 
 /// How often loggers are looked after that have something left, in milliseconds.
@@ -142,6 +143,21 @@ impl Outlet {
         }
     }
 
+    /// The log of a process whose output goes to this file already.
+    pub(crate) fn inherited(log: &Log, kept: Option<&Kept>) -> Result<Self, String> {
+        let opened = |kept: &Kept| {
+            let file = exec::inherited(kept.fd).map_err(|error| format!("the log: {}", why(&error)))?;
+            Ok::<_, String>(Opened { path: kept.path.clone(), file: file.into() })
+        };
+        Ok(Self { file: kept.map(opened).transpose()?, ..Self::of(log) })
+    }
+
+    /// The file, for another executable.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let opened = self.file.as_ref()?;
+        Some(Kept { fd: opened.file.as_raw_fd(), path: opened.path.clone() })
+    }
+
     /// The log, standard output and standard error go there from here on.
     pub(crate) fn turn_to(&mut self, opened: Opened) -> Result<(), String> {
         let mut turned = self.raw.redirect(opened.file.as_fd());
@@ -175,6 +191,8 @@ impl Outlet {
         loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
         stdio::redirect_output(pipes.write_end()).map_err(failed)?;
         self.log.hand_to(loggers.taker());
+        // For children that this process forks: they have no loggers.
+        self.log.redirect(pipes.write_end()).map_err(failed)?;
         self.raw = raw;
         self.routed = Some(Routed { loggers, pipes: Arc::new(Mutex::new(pipes)), output });
         Ok(())

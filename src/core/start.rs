@@ -1,11 +1,13 @@
 //! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
-use ruwsgi_options::{Config, Loaded, Source};
+use ruwsgi_options::{Config, Loaded, Meaning, Source};
 use ruwsgi_stage::hooks::{self, Phase, Scene};
 use ruwsgi_stage::privileges::{self, Moment};
 use ruwsgi_stage::{Stopped, limits};
@@ -13,20 +15,25 @@ use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::{listen, process, reap, title};
 
 use crate::audience::{Audience, Standing};
+use crate::gateway::{Gateways, Router};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
-use crate::master::environment;
-use crate::master::{First, Master};
+use crate::master::{First, Left, Master, environment};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
-use crate::{Place, exit, python, why};
+use crate::upgrade::{Executable, Inheritance, State};
+use crate::vassal::Allegiance;
+use crate::{Place, emperor, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
-/// each reload.
+/// each reload; `routers` are those that are built in.
 #[must_use]
-pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
+pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    if let Some(leash) = emperor::leash(&source.env) {
+        return beside_a_master(source, loaded, log, leash);
+    }
     let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
     // As yet, a signal ends this process, and the terminal sends it to all.
     scene.grouped = false;
@@ -42,8 +49,14 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
             return exit::FAILED;
         }
     };
+    let ended = if emperor::is_emperor(&loaded.config) {
+        emperor::run((source, loaded), (log, outlet), &audience, scene, None)
+    } else {
+        let gateways = Gateways::new(routers, log.clone());
+        start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run)
+    };
     // The last line that anybody reads is the reason.
-    match start((source, loaded), outlet, &audience, scene).and_then(Master::run) {
+    match ended {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -51,6 +64,98 @@ pub fn run(source: Source, loaded: Loaded, log: &Log) -> u8 {
         Err(failure) => {
             audience.tell(&failure);
             failure.end()
+        }
+    }
+}
+
+/// The emperor of a master, which has sent the log where it goes.
+fn beside_a_master(source: Source, loaded: Loaded, log: &Log, leash: OwnedFd) -> u8 {
+    let scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
+    match emperor::run((source, loaded), (log, Outlet::of(log)), &Audience::default(), scene, Some(leash)) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("emperor: {}", failure.reason);
+            failure.code
+        }
+    }
+}
+
+/// Goes on with what another executable of this process has left; the exit code.
+#[must_use]
+pub fn resume(
+    Inheritance { state, .. }: Inheritance,
+    (source, loaded): (Source, Loaded),
+    log: &Log,
+    routers: &'static [Router],
+) -> u8 {
+    log.set_date(loaded.config.logging.log_date.as_deref());
+    match go_on(state, (source, loaded), log, routers).and_then(Master::run) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("{}", failure.reason);
+            failure.code
+        }
+    }
+}
+
+fn go_on(
+    state: State,
+    (source, loaded): (Source, Loaded),
+    log: &Log,
+    routers: &'static [Router],
+) -> Result<Master, Failure> {
+    let config = with_given(loaded.config, &source.env)?;
+    show_name(&config);
+    tracing::info!(
+        "ruwsgi {VERSION} (pid {}) goes on where {} was: {} workers, {} sockets",
+        std::process::id(),
+        state.version,
+        state.workers.len(),
+        state.sockets.len()
+    );
+    let unknown = Unknown::among(loaded.warnings);
+    limits::permit(&config)?;
+    let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
+    let outlet = Outlet::inherited(log, state.log.as_ref())?;
+    let module = Module::find(&config, &source)?;
+    let executable = executable(&config, &source);
+    let mut scene = Scene::new(&config, environment(&source.env, &config));
+    let meaning = |(signal, function): &(i32, String)| Some((*signal, Meaning::named(function)?));
+    scene.meanings = state.meanings.iter().filter_map(meaning).collect();
+    let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
+    let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
+    let left = Left::take(state)?;
+    let emperor = Allegiance::kept(&source.env, &config);
+    // Listeners that are new are bound by the reload with which it begins.
+    let listeners = Listeners::of(&config, &left.bound)?.open();
+    let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
+    Ok(Master::new(First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        scene,
+        emperor,
+        court: None,
+        gateways,
+        executable,
+        left,
+    })?)
+}
+
+/// Without it, there is no upgrade: somebody should know, and nothing else is lost.
+fn executable(config: &Config, source: &Source) -> Option<Executable> {
+    match Executable::current(source, config.process.binary_path.as_deref()) {
+        Ok(executable) => Some(executable),
+        Err(error) => {
+            tracing::warn!("the executable can't be looked at, so that no reload is an upgrade: {}", why(&error));
+            None
         }
     }
 }
@@ -88,7 +193,7 @@ impl Failure {
 
 fn start(
     (source, loaded): (Source, Loaded),
-    mut outlet: Outlet,
+    (mut outlet, mut gateways): (Outlet, Gateways),
     audience: &Audience,
     mut scene: Scene,
 ) -> Result<Master, Failure> {
@@ -98,7 +203,12 @@ fn start(
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
-    tracing::info!("ruwsgi {VERSION} (pid {}): processes {processes}, threads {threads}", std::process::id());
+    let pid = std::process::id();
+    if config.is_routers_only() {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): routers, no workers");
+    } else {
+        tracing::info!("ruwsgi {VERSION} (pid {pid}): processes {processes}, threads {threads}");
+    }
     let unknown = Unknown::among(loaded.warnings);
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     // Before anything is made: a stop that comes from here on waits until there is somebody to stop.
@@ -106,6 +216,7 @@ fn start(
     scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     let module = Module::find(&config, &source)?;
+    let executable = executable(&config, &source);
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }
@@ -119,6 +230,7 @@ fn start(
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
     hooks::run(Phase::PreJail, &config, &mut scene)?;
     hooks::run(Phase::InJail, &config, &mut scene)?;
+    let mut court = if config.emperor.early { emperor::Child::of(&config, &source)? } else { None };
     let lowers = privileges::moment(&config) == Moment::AtStart;
     if lowers && !listeners.need_owner() && !config.process.drop_after_init {
         privileges::lower(&config, &mut scene)?;
@@ -132,17 +244,41 @@ fn start(
         }
     }
     let listeners = listeners.open();
+    gateways.prepare(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
-    let interpreter = python::find(&config, &source.env)?;
-    tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    if !config.is_routers_only() {
+        let interpreter = python::find(&config, &source.env)?;
+        tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First { source, config, listeners, module, pidfiles, signals, outlet, audience, unknown, scene })?)
+    let emperor = Allegiance::sworn(&source.env, &config);
+    if court.is_none() {
+        court = emperor::Child::of(&config, &source)?;
+    }
+    let first = First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        scene,
+        emperor,
+        court,
+        gateways,
+        executable,
+        left: None,
+    };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
-fn limit_files(config: &Config, count: u32) {
+pub(crate) fn limit_files(config: &Config, count: u32) {
     let place = Place(config, "max-fd");
     match process::limit_files(count.into()) {
         Ok(got) if got == u64::from(count) => {}

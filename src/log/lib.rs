@@ -10,7 +10,7 @@ mod subscriber;
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ruwsgi_sys::clock;
@@ -76,6 +76,12 @@ impl Log {
     /// The descriptor, to send to another process.
     pub fn descriptor(&self) -> io::Result<OwnedFd> {
         self.lock().fd.as_fd().try_clone_to_owned()
+    }
+
+    /// The number of its descriptor in this process: for a child that closes all others.
+    #[must_use]
+    pub fn number(&self) -> RawFd {
+        self.lock().fd.as_fd().as_raw_fd()
     }
 
     /// Lines go to somebody in this process from here on.
@@ -164,9 +170,10 @@ impl Log {
         self.say(&dated);
     }
 
-    /// Forgets what waits: in a child after a fork, since the parent still has those lines.
+    /// Forgets what waits, and who takes it: in a child after a fork, since the parent still has both.
     pub fn forget(&self) {
         let mut sink = self.lock();
+        sink.taker = None;
         sink.waiting.clear();
         sink.dropped = 0;
     }

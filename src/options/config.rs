@@ -46,12 +46,13 @@ impl Config {
         let strict = config.control.strict;
         let problems =
             found.into_iter().filter_map(|(directive, row, reading)| problem(directive, row, reading, strict));
-        let problems = problems.collect();
+        let mut problems: Vec<Problem> = problems.collect();
         // Wherever it stands, as in uWSGI.
         for listener in config.sockets.listeners.iter_mut().filter(|listener| listener.by_default) {
             listener.protocol = config.sockets.protocol;
         }
         config.directives = directives;
+        problems.extend(config.route());
         (config, problems)
     }
 
@@ -94,6 +95,24 @@ impl Config {
         let ends = |said: &Directive| said.value.as_ref().is_some_and(|text| text.ends_with(value.as_bytes()));
         let mut lines = self.directives.iter().filter(|said| names.contains(&said.name.as_str()));
         lines.rfind(|said| ends(said)).map(|said| &said.origin)
+    }
+
+    /// What was said for workers and their applications: a process that is an emperor and nothing else has none of them.
+    pub fn for_workers(&self) -> impl Iterator<Item = &Directive> {
+        const HEADINGS: [&str; 5] =
+            ["Workers", "Workers for the load", "Python", "Static files", "Statistics and health"];
+        // What an emperor does, too, and what is so anyway.
+        const ALL: [&str; 6] = ["reload-mercy", "plugins", "need-plugins", "plugins-dir", "stats-minified", "need-app"];
+        let is = |said: &&Directive| {
+            row(&said.name).is_some_and(|(row, _)| {
+                let always = row.help.starts_with("always on") || row.help.starts_with("not needed");
+                HEADINGS.contains(&row.heading)
+                    && !ALL.contains(&row.names[0])
+                    && !always
+                    && row.names[0] != "die-on-term"
+            })
+        };
+        self.directives.iter().filter(is)
     }
 
     /// Where to listen, in the order in which it was said.
@@ -293,6 +312,13 @@ mod tests {
         );
         let both = [("procname-prefix", "a"), ("procname-prefix-spaced", "shop:"), ("procname", "x")];
         assert_eq!(named(&both), pair("shop: x", "shop: x"));
+    }
+
+    #[test]
+    fn what_is_for_workers_is_nothing_to_an_emperor() {
+        let lines = [("emperor", "v"), ("processes", "2"), ("master", "true"), ("reload-mercy", "3"), ("module", "a")];
+        let names: Vec<String> = interpret(&lines).0.for_workers().map(|said| said.name.clone()).collect();
+        assert_eq!(names, ["processes", "module"]);
     }
 
     #[test]

@@ -159,7 +159,7 @@ mod tests {
 
     #[test]
     fn a_wrong_name_in_allow_missing_is_told() {
-        let line = "allow-missing: there is no option httpss; did you mean https?";
-        assert_eq!(judged(&[], false, "httpss"), Ok(vec![line.into()]));
+        let line = "allow-missing: there is no option httpsx; did you mean https?";
+        assert_eq!(judged(&[], false, "httpsx"), Ok(vec![line.into()]));
     }
 }

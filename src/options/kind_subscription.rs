@@ -17,7 +17,7 @@ pub struct DigestAndFolder;
 /// The number of a user, each time one more.
 pub struct Uids;
 /// A number of packets that somebody may have said.
-pub struct Modifier;
+pub struct MaybeModifier;
 /// A flag that must have a value on the command line, as in uWSGI.
 pub struct FlagWithValue;
 
@@ -268,7 +268,7 @@ impl Kind for FlagWithValue {
     }
 }
 
-impl Kind for Modifier {
+impl Kind for MaybeModifier {
     type Field = Option<u8>;
     const HINT: &'static str = "NUM";
     const TAKES: Option<&'static str> = Some("a number from 0 to 255");

@@ -48,6 +48,7 @@ mod help;
 mod judge;
 mod kind;
 mod kind_daemon;
+mod kind_emperor;
 mod kind_hook;
 mod kind_language;
 mod kind_log;
@@ -55,6 +56,7 @@ mod kind_logger;
 mod kind_path;
 mod kind_privilege;
 mod kind_process;
+mod kind_router;
 mod kind_socket;
 mod kind_static;
 mod kind_subscription;
@@ -71,6 +73,8 @@ mod meaning;
 #[cfg(feature = "argv")]
 mod migrate;
 mod plugin;
+#[cfg(feature = "argv")]
+mod pushed;
 #[cfg(test)]
 mod random;
 #[cfg(feature = "argv")]
@@ -80,6 +84,7 @@ mod reference;
 mod report;
 #[cfg(feature = "argv")]
 mod resource;
+mod routers;
 #[cfg(feature = "argv")]
 mod shell;
 #[cfg(feature = "argv")]
@@ -100,6 +105,7 @@ pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
 pub use kind_daemon::{CronSaid, DaemonSaid};
+pub use kind_emperor::{Province, ProvinceKind};
 pub use kind_hook::{Action, Awaited, Hook, Meaning};
 pub use kind_log::is_address;
 pub use kind_logger::{EncoderSaid, LOGGERS, LoggerSaid, RouteSaid};
@@ -124,6 +130,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, Hooks, Listener, Logging, Mapped, Mount, Process, Python, Sockets,
-    StaticFiles, StaticMap, Stats, Subscriptions, Workers,
+    Cheaper, Collected, Config, Control, Emperor, Expiry, FastRouter, Hooks, HttpRouter, Listener, Logging, Mapped,
+    Mount, Process, Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

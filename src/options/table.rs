@@ -12,6 +12,7 @@ use crate::kind::{
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
 use crate::kind_daemon::{Crons, Daemons, KeyedCrons, KeyedDaemons, SmartDaemons};
+use crate::kind_emperor::{Namespaces, Places, Settings};
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, LogTarget, MaybeNumber, Prefix, ThreeDigits};
@@ -19,11 +20,14 @@ use crate::kind_logger::{Encoders, LinePatterns, LogSocket, Loggers, Routes, Sys
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
+use crate::kind_router::{Door, Modifier, MostBytes, Pairs, ProxyVersion, SocketNumber};
 use crate::kind_socket::{Fields, Mappings};
 use crate::kind_static::{
     Encoding, Encodings, ExpiryOfPattern, ExpiryOfType, FileServing, Mapping, Paths, Patterns, ServedBy,
 };
-use crate::kind_subscription::{Balancer, DigestAndFolder, FlagWithValue, Modifier, Subscribe, SubscribeByKeys, Uids};
+use crate::kind_subscription::{
+    Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
+};
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -146,6 +150,9 @@ pub const OURS: &[&str] = &[
     "rlimit-stack",
     "evil-reload-on-uss",
     "evil-reload-on-pss",
+    "http-router",
+    "rawrouter-proxy-protocol",
+    "emperor-control",
     "static-fallback",
     "static-fallback-except",
     "static-encodings",
@@ -210,6 +217,8 @@ macro_rules! options {
                 #[doc = $about]
                 pub $group: $Group,
             )*
+            /// Where the HTTP router listens, if there is one.
+            pub routed: Vec<Listener>,
             /// All that was said, in order, with placeholders filled in.
             pub directives: Vec<Directive>,
         }
@@ -413,6 +422,152 @@ options! {
         ["underscore-headers"] => underscore_headers: Flag;
     }
 
+    /// The router of HTTP.
+    pub struct HttpRouter: "HTTP router" as http {
+        /// let a router process serve http; any option that needs one does
+        ["http-router"] => router: OptionalFlag;
+        /// run NUM processes of it [1]
+        ["http-processes", "http-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["http-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["http-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["http-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["http-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["http-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["http-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["http-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["http-subscription-fallback-key"] => fallback_key: Text as "KEY";
+        /// how long a backend that failed is left alone [30]
+        ["http-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["http-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["http-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["http-stats", "http-stats-server", "http-ss"] => stats: Text as "ADDRESS";
+        /// run it as this user
+        ["http-uid"] => uid: Text as "USER";
+        /// run it as this group
+        ["http-gid"] => gid: Text as "GROUP";
+        /// the largest request head [buffer-size]
+        ["http-buffer-size"] => buffer_size: Requests as "BYTES";
+        /// how long a client may take for a request head [http-timeout]
+        ["http-headers-timeout"] => headers_timeout: Patience;
+        /// how long a backend may take to be connected to [http-timeout]
+        ["http-connect-timeout"] => connect_timeout: Patience;
+        /// add this variable to requests
+        ["http-var"] => vars: Pairs;
+        /// 1: SERVER_NAME is what Host says
+        ["http-server-name-as-http-host"] => server_name_as_host: Few;
+        /// the kind of packet that backends get [0]
+        ["http-modifier1"] => modifier1: Modifier;
+        /// its second number [0]
+        ["http-modifier2"] => modifier2: Modifier;
+        /// 100 Continue is sent anyway; NUM: no body above so many bytes
+        ["http-manage-expect"] => manage_expect: MostBytes;
+        /// receive whole bodies before a backend is asked, above so many bytes in a file
+        ["http-post-buffering"] => post_buffering: Requests as "BYTES";
+        /// speak HTTP with backends, not uwsgi
+        ["http-backend-http"] => backend_http: Flag;
+        /// always on: a connection that becomes a websocket is passed through
+        ["http-websockets"] => websockets: Flag = true;
+    }
+
+    /// The router of uwsgi packets.
+    pub struct FastRouter: "fastrouter" as fastrouter {
+        /// route uwsgi packets that come there
+        ["fastrouter"] => addresses: Door;
+        /// run NUM processes of it [1]
+        ["fastrouter-processes", "fastrouter-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["fastrouter-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["fastrouter-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["fastrouter-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["fastrouter-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["fastrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["fastrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["fastrouter-cheap"] => cheap: Flag;
+        /// the key of what no instance has announced
+        ["fastrouter-subscription-fallback-key"] => fallback_key: Text as "KEY";
+        /// how long a backend that failed is left alone [30]
+        ["fastrouter-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["fastrouter-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["fastrouter-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["fastrouter-stats", "fastrouter-stats-server", "fastrouter-ss"] => stats: Text as "ADDRESS";
+        /// the same, also for what says no key
+        ["fastrouter-fallback-on-no-key"] => fallback_on_no_key: Flag;
+        /// the key of all requests
+        ["fastrouter-force-key"] => force_key: Text as "KEY";
+        /// run it as this user
+        ["fastrouter-uid"] => uid: Text as "USER";
+        /// run it as this group
+        ["fastrouter-gid"] => gid: Text as "GROUP";
+        /// the largest packet [65535]
+        ["fastrouter-buffer-size"] => buffer_size: Requests as "BYTES";
+        /// how long a client or backend may keep it waiting [60]
+        ["fastrouter-timeout"] => timeout: Patience;
+        /// ask so many other backends where one fails [3]
+        ["fastrouter-max-retries"] => max_retries: Few = 3;
+        /// receive whole bodies before a backend is asked, above so many bytes in a file
+        ["fastrouter-post-buffering"] => post_buffering: Requests as "BYTES";
+    }
+
+    /// The router of bytes.
+    pub struct RawRouter: "rawrouter" as rawrouter {
+        /// pass on the bytes of connections that come there
+        ["rawrouter"] => addresses: Door;
+        /// run NUM processes of it [1]
+        ["rawrouter-processes", "rawrouter-workers"] => processes: OneOrMore = 1;
+        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        ["rawrouter-to"] => to: Texts as "NODE";
+        /// send what finds no backend there
+        ["rawrouter-fallback"] => fallback: Texts as "NODE";
+        /// the backend of a key: this address, with %s for the key
+        ["rawrouter-use-pattern"] => pattern: Text as "ADDRESS";
+        /// the backend of a key: this, and the key behind it
+        ["rawrouter-use-base"] => base: Text as "PREFIX";
+        /// send requests to the Nth socket of this instance
+        ["rawrouter-use-socket"] => socket: SocketNumber;
+        /// let instances announce themselves there (subscribe-to)
+        ["rawrouter-subscription-server"] => subscription_servers: Texts as "ADDRESS";
+        /// let nobody in while no instance has announced itself
+        ["rawrouter-cheap"] => cheap: Flag;
+        /// how long a backend that failed is left alone [30]
+        ["rawrouter-gracetime"] => grace: Seconds = 30;
+        /// take NUM events at a time [64]
+        ["rawrouter-events"] => events: OneOrMore = 64;
+        /// 1: no line for a backend that fails
+        ["rawrouter-quiet"] => quiet: Few;
+        /// tell its statistics in JSON there
+        ["rawrouter-stats", "rawrouter-stats-server", "rawrouter-ss"] => stats: Text as "ADDRESS";
+        /// how long both sides may be silent [60]
+        ["rawrouter-timeout"] => timeout: Patience;
+        /// ask so many other backends where one fails [3]
+        ["rawrouter-max-retries"] => max_retries: Few = 3;
+        /// so many bytes may wait for each side [65536]
+        ["rawrouter-buffer-size"] => buffer_size: Requests as "BYTES" = 65_536;
+        /// tell an SMTP server who its client is (XCLIENT)
+        ["rawrouter-xclient"] => xclient: Flag;
+        /// tell backends who their client is, in this version of the PROXY protocol: 1 or 2
+        ["rawrouter-proxy-protocol"] => proxy_protocol: ProxyVersion;
+    }
+
     /// The process: who it is and what surrounds it.
     pub struct Process: "Process" as process {
         /// run as this user, by name or number
@@ -483,7 +638,7 @@ options! {
         ["close-on-exec2"] => close_on_exec2: Flag = true;
         /// the application may read the standard input of the server
         ["honour-stdin"] => honour_stdin: Flag;
-        /// accepted: a reload starts no other program
+        /// the executable that a reload becomes, where it is not the one that runs
         ["binary-path"] => binary_path: Text as "FILE";
         /// run in the background, and log to this file
         ["daemonize"], 'd' => daemonize: LogFile;
@@ -831,6 +986,106 @@ options! {
         ["die-on-idle"] => die_on_idle: Flag;
     }
 
+    /// Many instances, one for each file of a directory.
+    pub struct Emperor: "Emperor and vassals" as emperor {
+        /// run an instance for each file there: a directory, a pattern, list://FILE
+        ["emperor"] => provinces: Places;
+        /// start the emperor before the privileges are dropped
+        ["early-emperor"] => early: Flag;
+        /// files of this suffix are vassals, too
+        ["emperor-extra-extension", "emperor-extra-ext"] => extra_extensions: Paths as "EXT";
+        /// the time of a link counts, not that of its file
+        ["emperor-nofollow"] => nofollow: Flag;
+        /// how often all files are looked at: 3, or 30 where the kernel tells of changes
+        ["emperor-freq"] => freq: MaybeSeconds;
+        /// how long after a start the next one may be, in milliseconds [1000]
+        ["emperor-throttle"] => throttle: Requests as "MS" = 1_000;
+        /// how long a vassal that keeps failing waits at most, in milliseconds [180000]
+        ["emperor-max-throttle"] => max_throttle: Requests as "MS" = 180_000;
+        /// a vassal that keeps failing waits no longer each time
+        ["emperor-no-blacklist"] => no_blacklist: Flag;
+        /// kill a vassal that has sent heartbeats and sends none for so long [30]
+        ["emperor-required-heartbeat"] => required_heartbeat: Seconds = 30;
+        /// kill a vassal that was told to stop and has not for so long [30]
+        ["emperor-curse-tolerance"] => curse_tolerance: Seconds = 30;
+        /// vassals finish their requests when they are stopped (on)
+        ["emperor-graceful-shutdown"] => graceful: Flag = true;
+        /// run vassal files that are executable: what they print is the configuration
+        ["emperor-magic-exec"] => magic_exec: Flag;
+        /// start vassals with this program
+        ["emperor-wrapper"] => wrapper: OnePath as "FILE";
+        /// try this program first
+        ["emperor-wrapper-override"] => wrapper_override: MorePaths as "FILE";
+        /// try this program when the others can't be started
+        ["emperor-wrapper-fallback"] => wrapper_fallback: MorePaths as "FILE";
+        /// show this in ps for the emperor
+        ["emperor-procname"] => procname: Text as "NAME";
+        /// write the pid of the emperor to this file
+        ["emperor-pidfile"] => pidfile: OnePath as "FILE";
+        /// tell the statistics of vassals in JSON there
+        ["emperor-stats", "emperor-stats-server"] => stats: Text as "ADDRESS";
+        /// take orders of `ruwsgi vassals` at this unix socket
+        ["emperor-control"] => control: OnePath as "FILE";
+        /// a connection to what FILE.EXT names starts a vassal
+        ["emperor-on-demand-extension", "emperor-on-demand-ext"] => on_demand_extension: Text as "EXT";
+        /// the same, with NAME.socket in this directory
+        ["emperor-on-demand-directory", "emperor-on-demand-dir"] => on_demand_directory: OnePath as "DIR";
+        /// the same, with the socket that this command prints
+        ["emperor-on-demand-exec"] => on_demand_exec: Text as "COMMAND";
+        /// a vassal runs as the owner of its file
+        ["emperor-tyrant"] => tyrant: Flag;
+        /// the owner of a link counts, not that of its file
+        ["emperor-tyrant-nofollow"] => tyrant_nofollow: Flag;
+        /// it has all groups of that user
+        ["emperor-tyrant-initgroups"] => tyrant_initgroups: Flag;
+        /// vassals have these capabilities and no other
+        ["emperor-cap", "vassals-cap", "vassal-cap"] => capabilities: Capabilities;
+        /// vassals live in namespaces of their own
+        ["emperor-use-clone"] => namespaces: Namespaces;
+        /// always on: what a vassal leaves behind is ended with it
+        ["emperor-subreaper"] => subreaper: Flag = true;
+        /// say this option to each vassal
+        ["vassals-set", "vassal-set"] => set: Settings;
+        /// each vassal reads this file, too
+        ["vassals-include"] => include: MorePaths as "FILE";
+        /// before its own
+        ["vassals-include-before"] => include_before: MorePaths as "FILE";
+        /// each vassal reads this file behind everything else
+        ["vassals-inherit"] => inherit: MorePaths as "FILE";
+        /// the same; it stands before its own
+        ["vassals-inherit-before"] => inherit_before: MorePaths as "FILE";
+        /// run this command before a vassal starts, with its name behind it
+        ["vassals-start-hook"] => start_hook: Text as "COMMAND";
+        /// run this command when a vassal is gone, with its name behind it
+        ["vassals-stop-hook"] => stop_hook: Text as "COMMAND";
+        /// do this in each vassal before it starts
+        ["hook-as-vassal"] => hook_as_vassal: Actions;
+        /// mount this in each vassal before it starts
+        ["mount-as-vassal"] => mount_as_vassal: MountHooks;
+        /// unmount this in each vassal before it starts
+        ["umount-as-vassal"] => umount_as_vassal: UmountHooks;
+        /// run this in each vassal before it starts
+        ["exec-as-vassal"] => exec_as_vassal: Commands;
+        /// do this in the emperor when a vassal has started
+        ["hook-as-emperor"] => hook_as_emperor: Actions;
+        /// mount this in the emperor when a vassal has started
+        ["mount-as-emperor"] => mount_as_emperor: MountHooks;
+        /// unmount this in the emperor when a vassal has started
+        ["umount-as-emperor"] => umount_as_emperor: UmountHooks;
+        /// run this in the emperor when a vassal has started
+        ["exec-as-emperor"] => exec_as_emperor: Commands;
+        /// tell the emperor of this instance that it lives, so often
+        ["heartbeat"] => heartbeat: Seconds;
+        /// do this when this instance has found its emperor
+        ["hook-emperor-start"] => hook_start: Actions;
+        /// do this when the emperor wants this instance to stop
+        ["hook-emperor-stop"] => hook_stop: Actions;
+        /// do this when the emperor wants this instance to reload
+        ["hook-emperor-reload"] => hook_reload: Actions;
+        /// do this when the emperor of this instance is gone
+        ["hook-emperor-lost"] => hook_lost: Actions;
+    }
+
     /// What operators and their tools ask the master.
     pub struct Stats: "Statistics and health" as stats {
         /// tell statistics in JSON there: host:port, /path or @name
@@ -860,7 +1115,7 @@ options! {
         /// it is the number of requests that can run at a time
         ["auto-weight"] => auto_weight: FlagWithValue;
         /// requests come in packets of this first number
-        ["subscribe-with-modifier1"] => with_modifier1: Modifier;
+        ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
         /// take no new requests from routers while a reload is under way
@@ -895,6 +1150,8 @@ options! {
         ["json", "js"], 'j' => json: Acted as "FILE";
         /// read this file of XML; FILE:id reads what has this id
         ["xml", "xmlconfig"], 'x' => xml: Acted as "FILE";
+        /// read this file, whose suffix says its format; without a known one it is INI
+        ["config"] => config: Acted as "FILE";
         /// read this file at this place
         ["include"] => include: Acted as "FILE";
         /// read this file after everything else
@@ -997,6 +1254,8 @@ options! {
         ["help", "usage"], 'h' => help: Flag;
         /// print all options that work
         ["help-all"] => help_all: Flag;
+        /// print how vassals can be found and end
+        ["imperial-monitor-list", "imperial-monitors-list"] => monitor_list: Flag;
         /// print how many of uWSGI's options work
         ["options-status"] => options_status: Flag;
         /// print the version

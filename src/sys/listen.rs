@@ -216,7 +216,7 @@ pub fn inherited(number: RawFd) -> io::Result<(OwnedFd, At)> {
 }
 
 /// Where a socket is bound, whatever its family.
-fn place(fd: BorrowedFd<'_>) -> io::Result<At> {
+pub fn place(fd: BorrowedFd<'_>) -> io::Result<At> {
     if let Ok(address) = local_address(fd) {
         return Ok(At::Inet(address));
     }

@@ -1,7 +1,7 @@
 //! Fork and what a child does first: the double fork of a worker, the parent's death, the name in `ps`.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{OwnedFd, RawFd};
 
 use nix::sys::signal::Signal;
 use nix::sys::wait::waitpid;
@@ -75,9 +75,32 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
 }
 
+/// Takes [`die_with_parent`] back: somebody else tells of the parent's death.
+pub fn outlive_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(None)?)
+}
+
 /// A pipe, both ends close-on-exec: (read, write).
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+}
+
+/// Reads what is in a pipe by now, at most so many bytes, and waits for nobody.
+pub fn read_now(read: &OwnedFd, most: usize) -> io::Result<Vec<u8>> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let mut bytes = vec![0; most];
+    let mut got = 0;
+    while got < most {
+        match nix::unistd::read(read, &mut bytes[got..]) {
+            Ok(0) | Err(nix::errno::Errno::EAGAIN) => break,
+            Ok(more) => got += more,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(got);
+    Ok(bytes)
 }
 
 /// A pipe for lines of many writers: it holds a megabyte where that is allowed, and its read end never blocks.
@@ -147,6 +170,30 @@ pub fn go_before_parent() {
 /// Names the machine.
 pub fn set_hostname(name: &str) -> io::Result<()> {
     Ok(nix::unistd::sethostname(name)?)
+}
+
+/// Closes every descriptor but these, standard input, output and error. For a child that goes on with next to nothing of
+/// what its parent has: it must touch no other descriptor from here on, and leave by [`exit_now`].
+pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    let mut kept: Vec<u32> = keep.iter().filter_map(|number| u32::try_from(*number).ok()).collect();
+    kept.extend([0, 1, 2]);
+    kept.sort_unstable();
+    let mut next = 0;
+    for number in kept.into_iter().chain([u32::MAX]) {
+        if next < number {
+            close_range(next, if number == u32::MAX { u32::MAX } else { number - 1 })?;
+        }
+        next = number.saturating_add(1);
+    }
+    Ok(())
+}
+
+fn close_range(first: u32, last: u32) -> io::Result<()> {
+    // SAFETY: the call closes descriptors, which the caller of `close_all_but` has given up.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
 
 /// Begins a session of its own: no terminal, nobody else's group.

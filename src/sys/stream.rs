@@ -6,7 +6,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, Shutdown, SockaddrStorage, sendmsg, shutdown};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sendmsg, shutdown,
+    socket,
+};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +89,11 @@ fn peer(address: &libc::sockaddr_storage) -> Peer {
     }
 }
 
+/// The user at the other end of a unix socket, as the kernel noted it when it connected.
+pub fn peer_user(stream: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
+}
+
 /// Reads what is there, at most `limit` bytes, and appends it to `buffer`. 0 is the end; nothing there is
 /// `WouldBlock`.
 pub fn read(stream: BorrowedFd<'_>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
@@ -127,6 +135,11 @@ pub fn write_last(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
     Ok(sent)
 }
 
+/// The same as [`write`], where more follows at once: it may share a packet with this.
+pub fn write_more(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send(stream, bytes, libc::MSG_MORE)
+}
+
 fn send(stream: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> io::Result<usize> {
     let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
     loop {
@@ -150,6 +163,47 @@ pub fn write_parts(stream: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> io::Result<
             Err(nix::errno::Errno::EINTR) => {}
             other => return Ok(other?),
         }
+    }
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Remote {
+    /// An internet address.
+    Inet(SocketAddr),
+    /// A unix socket: its file, or behind a NUL its name.
+    Unix(Vec<u8>),
+}
+
+/// Begins to connect: non-blocking and close-on-exec. `true`: the connection is there; otherwise it is, or has failed
+/// ([`failure`]), when the stream becomes writable. A unix socket whose queue is full is `WouldBlock`: nothing has begun.
+pub fn connect(remote: &Remote) -> io::Result<(OwnedFd, bool)> {
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let (family, address): (_, Box<dyn SockaddrLike>) = match remote {
+        Remote::Inet(address @ SocketAddr::V4(_)) => (AddressFamily::Inet, Box::new(SockaddrStorage::from(*address))),
+        Remote::Inet(address) => (AddressFamily::Inet6, Box::new(SockaddrStorage::from(*address))),
+        Remote::Unix(name) => {
+            let address = match name.strip_prefix(b"\0") {
+                Some(name) => UnixAddr::new_abstract(name)?,
+                None => UnixAddr::new(&name[..])?,
+            };
+            (AddressFamily::Unix, Box::new(address))
+        }
+    };
+    let fd = socket(family, SockType::Stream, flags, None)?;
+    match nix::sys::socket::connect(fd.as_raw_fd(), &*address) {
+        Ok(()) => Ok((fd, true)),
+        // The connection goes on being made when a signal comes between.
+        Err(nix::errno::Errno::EINPROGRESS | nix::errno::Errno::EINTR) => Ok((fd, false)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What a connection has failed of; nothing, where it has not.
+pub fn failure(stream: &OwnedFd) -> io::Result<()> {
+    match nix::sys::socket::getsockopt(stream, nix::sys::socket::sockopt::SocketError)? {
+        0 => Ok(()),
+        number => Err(io::Error::from_raw_os_error(number)),
     }
 }
 
@@ -222,6 +276,27 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
     use std::net::{TcpListener, TcpStream};
+
+    #[test]
+    fn connections_are_made_without_waiting() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (stream, _) = connect(&Remote::Inet(listener.local_addr().unwrap())).unwrap();
+        assert!(wait(stream.as_fd(), Until::Writable, Duration::from_secs(5)).unwrap());
+        failure(&stream).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let refused = connect(&Remote::Inet(free)).and_then(|(stream, _)| {
+            wait(stream.as_fd(), Until::Writable, Duration::from_secs(5))?;
+            failure(&stream)
+        });
+        assert_eq!(refused.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let name = format!("\0ruwsgi-connect-{}", std::process::id()).into_bytes();
+        assert_eq!(connect(&Remote::Unix(name.clone())).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        let listener = crate::listen::abstract_unix(&name[1..]).unwrap();
+        crate::listen::listen(listener.as_fd(), 0).unwrap();
+        let (_one, there) = connect(&Remote::Unix(name.clone())).unwrap();
+        assert!(there);
+        assert_eq!(connect(&Remote::Unix(name)).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    }
 
     #[test]
     fn bytes_come_and_the_end_is_zero() {

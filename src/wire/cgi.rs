@@ -86,6 +86,12 @@ impl<'v> Reader<'v> {
         if self.vars.key(Key::RequestMethod).is_none() {
             return Err(Refusal::Malformed("no REQUEST_METHOD"));
         }
+        // A client may ask for one in so many words, as it may without a front end; nobody else puts one there.
+        let nul = self.vars.key(Key::PathInfo).is_some_and(|path| memchr::memchr(0, path).is_some());
+        let asked = self.vars.key(Key::RequestUri).is_some_and(|target| target.windows(3).any(|three| three == b"%00"));
+        if nul && !asked {
+            return Err(Refusal::Malformed("NUL in a path"));
+        }
         Ok(match self.length {
             None | Some(0) => Body::Empty,
             Some(length) => Body::Length(length),
@@ -116,9 +122,7 @@ fn check_value(key: Key, text: &[u8]) -> Result<(), Refusal> {
             Err(Refusal::Malformed("PATH_INFO does not begin with a slash"))
         }
         // These are decoded: a line break may be in them.
-        Key::PathInfo | Key::ScriptName if memchr::memchr(0, text).is_some() => {
-            Err(Refusal::Malformed("NUL in a path"))
-        }
+        Key::ScriptName if memchr::memchr(0, text).is_some() => Err(Refusal::Malformed("NUL in a path")),
         Key::PathInfo | Key::ScriptName => Ok(()),
         _ if breaks_a_line(text) => Err(Refusal::Malformed("a line break or NUL in a variable that has none")),
         _ => Ok(()),

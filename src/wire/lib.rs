@@ -18,6 +18,7 @@ pub mod proxy;
 pub mod refusal;
 pub mod scgi;
 pub mod subscription;
+pub mod trust;
 pub mod uwsgi;
 pub mod vars;
 

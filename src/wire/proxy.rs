@@ -8,6 +8,33 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::{BadResponse, Exchange, Head, Next, Refusal, Vars, fastcgi};
 
+/// Appends the header of a version (1 or 2) for a connection between a client and a server; `None`: nothing is known of
+/// them that could be said.
+pub fn push(version: u8, between: Option<(SocketAddr, SocketAddr)>, out: &mut Vec<u8>) {
+    // Both are of one family, or none can be said.
+    let between = between.filter(|(client, server)| client.is_ipv4() == server.is_ipv4());
+    match (version, between) {
+        (1, None) => out.extend_from_slice(b"PROXY UNKNOWN\r\n"),
+        (1, Some((client, server))) => {
+            let family = if client.is_ipv4() { "TCP4" } else { "TCP6" };
+            let (from, to) = (client.ip(), server.ip());
+            let line = format!("PROXY {family} {from} {to} {} {}\r\n", client.port(), server.port());
+            out.extend_from_slice(line.as_bytes());
+        }
+        (_, None) => out.extend_from_slice(&[TWO, &[0x21, 0x00, 0, 0]].concat()),
+        (_, Some((client, server))) => {
+            let octets = |ip: IpAddr| match ip {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            };
+            let ports = [client.port().to_be_bytes(), server.port().to_be_bytes()].concat();
+            let block = [octets(client.ip()), octets(server.ip()), ports].concat();
+            let family = if client.is_ipv4() { 0x11 } else { 0x21 };
+            out.extend_from_slice(&[TWO, &[0x21, family, 0, block.len() as u8], &block].concat());
+        }
+    }
+}
+
 /// Whether a connection has to begin with a header.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Proxied {
@@ -281,6 +308,21 @@ mod tests {
             assert!(read(line.as_bytes()).is_err(), "{line:?}");
         }
         assert!(read(format!("PROXY UNKNOWN {}", "x".repeat(200)).as_bytes()).is_err());
+    }
+
+    #[test]
+    fn what_is_said_is_understood() {
+        for pair in [None, between("192.0.2.1:54321", "192.0.2.2:80"), between("[2001:db8::1]:5", "[::1]:0")] {
+            for version in [1, 2] {
+                let mut out = Vec::new();
+                push(version, pair.map(|pair| (pair.client, pair.server)), &mut out);
+                let bytes = out.len();
+                assert_eq!(read(&out), Ok(Read::Header { bytes, origin: pair }), "{version}");
+            }
+        }
+        let mut mixed = Vec::new();
+        push(1, Some(("192.0.2.1:1".parse().unwrap(), "[::1]:2".parse().unwrap())), &mut mixed);
+        assert_eq!(mixed, b"PROXY UNKNOWN\r\n");
     }
 
     #[test]

@@ -37,6 +37,12 @@ pub enum Refusal {
     Crowded,
     /// 503: the request has waited for the application for too long.
     Stale,
+    /// 502: what a backend has answered is none; the text says how.
+    BadGateway(&'static str),
+    /// 503: there is no backend for the request, or none can be reached.
+    NoBackend,
+    /// 504: a backend was reached and did not answer in time.
+    GatewayTimeout,
     /// 505: an HTTP version that is not 1.x.
     Version,
 }
@@ -54,7 +60,9 @@ impl Refusal {
             Self::HeadTooLarge | Self::TooManyFields => "431 Request Header Fields Too Large",
             Self::Failed => "500 Internal Server Error",
             Self::Method | Self::TransferCoding | Self::Modifier(_) | Self::Role(_) => "501 Not Implemented",
-            Self::Busy | Self::Crowded | Self::Stale => "503 Service Unavailable",
+            Self::BadGateway(_) => "502 Bad Gateway",
+            Self::Busy | Self::Crowded | Self::Stale | Self::NoBackend => "503 Service Unavailable",
+            Self::GatewayTimeout => "504 Gateway Timeout",
             Self::Version => "505 HTTP Version Not Supported",
         }
     }
@@ -62,14 +70,14 @@ impl Refusal {
     /// After so many seconds the client may try again: the value of a `Retry-After` field (RFC 9110 10.2.3).
     #[must_use]
     pub fn retry_after(self) -> Option<&'static str> {
-        matches!(self, Self::Busy | Self::Crowded | Self::Stale).then_some("1")
+        matches!(self, Self::Busy | Self::Crowded | Self::Stale | Self::NoBackend).then_some("1")
     }
 
     /// What was wrong, for the log.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {
-            Self::Malformed(how) | Self::Proxy(how) => how,
+            Self::Malformed(how) | Self::Proxy(how) | Self::BadGateway(how) => how,
             Self::Timeout => "the request did not arrive in time",
             Self::BodyTooLarge => "the body is larger than allowed",
             Self::TargetTooLong => "the request target is longer than buffer-size",
@@ -84,6 +92,8 @@ impl Refusal {
             Self::TransferCoding => "an unknown transfer coding",
             Self::Busy => "no room for the request",
             Self::Crowded => "more requests wait than request-queue allows",
+            Self::NoBackend => "no backend can be reached",
+            Self::GatewayTimeout => "the backend did not answer in time",
             Self::Stale => "the request has waited longer than request-queue-timeout",
             Self::Version => "not HTTP/1.0 or HTTP/1.1",
         }

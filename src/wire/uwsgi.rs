@@ -9,7 +9,8 @@
 //! says nothing to what is no request; a request that is not served gets an HTTP response, which front ends pass on.
 
 use crate::fronted::{Answer, Begin};
-use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars, cgi};
+use crate::http::octets;
+use crate::{BadResponse, Body, Exchange, Head, Key, Limits, Next, Refusal, Vars, cgi};
 
 /// A WSGI request.
 const WSGI: u8 = 0;
@@ -33,15 +34,25 @@ pub fn persistent_exchange(limits: &Limits) -> Box<dyn Exchange> {
     new(limits, true)
 }
 
+/// Starts the conversation of a new connection whose packets are passed on: packets of any kind that hold variables. Only
+/// WSGI requests are judged, and answered where nobody else answers.
+#[must_use]
+pub fn routed_exchange(limits: &Limits) -> Box<dyn Exchange> {
+    let answer = Answer::new(Begin::StatusLine);
+    Box::new(Uwsgi { limits: limits.clone(), persistent: false, routed: true, modifiers: (WSGI, 0), answer })
+}
+
 fn new(limits: &Limits, persistent: bool) -> Box<dyn Exchange> {
     let answer = Answer::new(Begin::StatusLine);
-    Box::new(Uwsgi { limits: limits.clone(), persistent, modifiers: (WSGI, 0), answer })
+    Box::new(Uwsgi { limits: limits.clone(), persistent, routed: false, modifiers: (WSGI, 0), answer })
 }
 
 /// One connection.
 struct Uwsgi {
     limits: Limits,
     persistent: bool,
+    /// Packets of other kinds are for others.
+    routed: bool,
     modifiers: (u8, u8),
     answer: Answer,
 }
@@ -49,6 +60,9 @@ struct Uwsgi {
 impl Uwsgi {
     /// Makes variables of the block behind the header.
     fn read(&mut self, block: &[u8], vars: &mut Vars) -> Result<Body, Refusal> {
+        if !matches!(self.modifiers.0, WSGI | WSGI_WITH_SCRIPT_NAME) {
+            return read_foreign(block, vars);
+        }
         let whole = vars.add(block);
         let mut reader = cgi::Reader::new(vars, self.limits.fields);
         let mut at = 0;
@@ -73,10 +87,11 @@ impl Exchange for Uwsgi {
         };
         let [modifier1, low, high, modifier2] = header;
         self.modifiers = (modifier1, modifier2);
-        if !matches!(modifier1, WSGI | WSGI_WITH_SCRIPT_NAME | PING) {
+        let is_wsgi = matches!(modifier1, WSGI | WSGI_WITH_SCRIPT_NAME);
+        if !is_wsgi && modifier1 != PING && (!self.routed || is_no_packet(header)) {
             return Head::Refused(foreign(header));
         }
-        if modifier1 != PING {
+        if is_wsgi {
             self.answer.expect();
         }
         let size = usize::from(u16::from_le_bytes([low, high]));
@@ -94,10 +109,12 @@ impl Exchange for Uwsgi {
                 return Head::Refused(refusal);
             }
         };
-        if modifier1 == WSGI_WITH_SCRIPT_NAME {
+        if modifier1 == WSGI_WITH_SCRIPT_NAME && !self.routed {
             cgi::strip_script_name(vars);
         }
-        self.answer.ask(vars, self.persistent);
+        if is_wsgi {
+            self.answer.ask(vars, self.persistent);
+        }
         // A front end asks its client for the body when it likes.
         Head::Whole { bytes: header.len() + size, body, expects_continue: false }
     }
@@ -148,6 +165,32 @@ fn text(block: &[u8], at: &mut usize) -> Option<std::ops::Range<usize>> {
     (end <= block.len()).then_some(start..end)
 }
 
+/// The variables of a packet that is for somebody else: whatever they say, as long as they are some.
+fn read_foreign(block: &[u8], vars: &mut Vars) -> Result<Body, Refusal> {
+    let whole = vars.add(block);
+    let mut at = 0;
+    while at < block.len() {
+        let (Some(name), Some(value)) = (text(block, &mut at), text(block, &mut at)) else {
+            return Err(Refusal::Malformed("the uwsgi packet holds no variables"));
+        };
+        let (name, value) = (Vars::part(whole, name), Vars::part(whole, value));
+        match Key::named(vars.bytes(name)) {
+            Some(key) => vars.set_span(key, value),
+            None => vars.push_cgi(name, value),
+        }
+    }
+    let said = vars.key(Key::ContentLength).unwrap_or_default();
+    match octets::decimal(said) {
+        Some(Some(length @ 1..)) => Ok(Body::Length(length)),
+        _ => Ok(Body::Empty),
+    }
+}
+
+/// Bytes of another protocol.
+fn is_no_packet(header: [u8; 4]) -> bool {
+    header.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ') || header.starts_with(&[22, 3])
+}
+
 /// Why a packet of a kind that is not served is refused: the usual reason is that it is no packet.
 fn foreign(header: [u8; 4]) -> Refusal {
     if header.iter().all(|byte| byte.is_ascii_uppercase() || *byte == b' ') {
@@ -163,7 +206,6 @@ fn foreign(header: [u8; 4]) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Key;
 
     const BASE: [(&str, &str); 4] =
         [("REQUEST_METHOD", "GET"), ("PATH_INFO", "/a"), ("REQUEST_URI", "/a?b"), ("SERVER_PROTOCOL", "HTTP/1.1")];

@@ -95,7 +95,7 @@ impl Engine<'_> {
     /// Starts the conversation with a client, or with who speaks for it where that is trusted to.
     pub(crate) fn converse(&self, door: usize, peer: &Peer) -> Box<dyn Exchange> {
         let Listener { exchange, proxied, .. } = &self.listeners[door];
-        let trusted = *proxied != Proxied::Never && self.rules.trust.covers(peer);
+        let trusted = *proxied != Proxied::Never && self.rules.trust.covers(peer.ip());
         proxy::exchange(exchange(&self.rules.limits), *proxied, trusted)
     }
 

@@ -29,7 +29,6 @@ mod ring;
 mod spool;
 mod standby;
 mod static_files;
-mod trust;
 mod turn;
 mod watch;
 

@@ -17,8 +17,8 @@ use crate::engine::{Core, Engine, lock};
 use crate::input::Input;
 use crate::log::{Facts, RequestLog};
 use crate::response::{End, Finished, Response, Wire};
-use crate::trust;
 use crate::watch::{Late, Watch, describe};
+use ruwsgi_wire::trust;
 
 /// So many names of dropped fields are told: clients choose them, and the log is not theirs.
 const DROPPED_TOLD: usize = 32;
@@ -51,18 +51,19 @@ impl Engine<'_> {
             Late { right: &self.rights[core.number], socket: connection.fd.as_fd(), bytes: connection.exchange.late() };
         let (fd, tcp) = (connection.fd.as_fd(), matches!(connection.peer, Peer::Inet(_)));
         let wire = Wire { fd, exchange: connection.exchange.as_mut(), out: &mut connection.output, tcp };
+        let leaves = || self.leaves();
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
-        response.set_offloads(self.offload.is_there());
+        response.set_worker(self.offload.is_there(), &leaves);
         let by_file = self.serve_file(&mut core.app, core.seat, (request.vars, core.now.second()), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
             response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
             core.app.serve(&mut request, &mut response);
         }
-        let Finished { end, sent_at, sent, file, logvars, collected } = response.finish();
+        let Finished { end, close, sent_at, sent, file, logvars, collected } = response.finish();
         if !by_file {
             core.app.after();
         }
@@ -119,7 +120,12 @@ impl Engine<'_> {
     /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.
     fn wants_to_close(&self, connection: &Connection) -> bool {
         let one_each = self.rules.keepalive.is_none() && !connection.exchange.is_fronted();
-        one_each || self.is_leaving()
+        one_each || self.leaves()
+    }
+
+    /// The worker goes and nobody goes on with its connections, or the whole instance does soon.
+    fn leaves(&self) -> bool {
+        self.is_leaving() || self.seat.is_closing()
     }
 
     fn recycle_after(&self, requests: u64) {
@@ -185,7 +191,9 @@ impl Engine<'_> {
             https(Key::UwsgiScheme)
         } else if forwarded && self.trusts(&connection.peer, "X-Forwarded-Proto") {
             https(Key::ForwardedProto) || on(Key::ForwardedSsl)
-        } else if let Some(forwarded) = vars.key(Key::Forwarded).filter(|_| self.rules.trust.names(&connection.peer)) {
+        } else if let Some(forwarded) =
+            vars.key(Key::Forwarded).filter(|_| self.rules.trust.names(connection.peer.ip()))
+        {
             trust::forwarded_https(forwarded)
         } else {
             on(Key::Https) || https(Key::RequestScheme)
@@ -196,7 +204,7 @@ impl Engine<'_> {
     /// Whether what this peer says about its client's connection is believed; the first time that it is not, that is
     /// told.
     fn trusts(&self, peer: &Peer, field: &str) -> bool {
-        let trusted = self.rules.trust.covers(peer);
+        let trusted = self.rules.trust.covers(peer.ip());
         if !trusted {
             self.tell_untrusted(peer, field);
         }

@@ -42,7 +42,19 @@ impl Said {
 impl Ear {
     /// On a port that the kernel chooses.
     pub fn udp() -> Self {
-        Self { socket: Socket::Udp(UdpSocket::bind("127.0.0.1:0").unwrap()) }
+        Self::udp_at("127.0.0.1:0")
+    }
+
+    /// At this address.
+    pub fn udp_at(address: &str) -> Self {
+        Self { socket: Socket::Udp(UdpSocket::bind(address).unwrap()) }
+    }
+
+    /// Without a file.
+    pub fn without_file(name: &str) -> Self {
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name).unwrap();
+        Self { socket: Socket::Unix(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}").into()) }
     }
 
     /// On a file.

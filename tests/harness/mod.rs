@@ -2,10 +2,12 @@
 //! [`client::Client`] to talk to it, [`process::Process`] to look at what runs. It never waits without a deadline.
 
 pub mod apps;
+pub mod backend;
 pub mod client;
 pub mod ear;
 mod load;
 pub mod log;
+pub mod network;
 pub mod packet;
 pub mod process;
 pub mod python;

@@ -24,6 +24,13 @@ pub(super) struct Beside {
     pub hurried: bool,
 }
 
+impl Beside {
+    /// There are daemons, or jobs that run.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.daemons.list().is_empty() || self.crons.list().iter().any(|(_, pid, _)| *pid > 0)
+    }
+}
+
 impl Master {
     /// The generation that serves has the say from here on.
     pub(super) fn hand_over_beside(&mut self) {

@@ -48,6 +48,7 @@ impl Master {
             return;
         }
         let [log, _] = &self.ground.log;
+        self.gateways.renew_log(log.as_fd());
         // Whoever is dead already needs no log.
         for hosted in self.generations.values() {
             let _ = hosted.zygote.as_ref().map(|it| it.send(&ToZygote::Log.encode(), &[log.as_fd()]));

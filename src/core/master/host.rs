@@ -18,11 +18,14 @@ use ruwsgi_sys::{clock, memory, process};
 
 use super::order::{Harakiri, Recycling, Settings, Usage};
 use super::plan::{ALGORITHMS, Busyness, Cheaper};
-use crate::listeners::{Bound, VARIABLES};
+use crate::emperor::pipe;
+use crate::listeners::{Bound, Opened, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
 use crate::{python, why};
 
+/// The pipes of an emperor are the master's.
+const EMPEROR_VARIABLES: [&str; 2] = [pipe::VARIABLE, pipe::CONFIG_VARIABLE];
 /// What the interpreter runs first.
 const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
 /// Places on the scoreboard beyond `processes` and `reload-surge`: for those that are not yet reaped.
@@ -33,9 +36,11 @@ const ZYGOTE_MERCY_S: u32 = 3;
 const FAREWELL_MS: u64 = 200;
 
 /// A generation, as far as the master holds it.
-pub(super) struct Hosted {
+pub(crate) struct Hosted {
     pub config: Rc<Config>,
     pub listeners: Vec<Rc<Bound>>,
+    /// What its routers listen on.
+    pub doors: Vec<Rc<Bound>>,
     /// Shared by all generations that have the same listeners.
     pub handover: Rc<Handover>,
     pub scoreboard: Scoreboard,
@@ -65,6 +70,28 @@ struct Past {
 }
 
 impl Hosted {
+    /// Of an executable that is no more: nobody forks for it.
+    pub(super) fn former(
+        config: Rc<Config>,
+        listeners: Vec<Rc<Bound>>,
+        handover: Rc<Handover>,
+        scoreboard: Scoreboard,
+    ) -> Self {
+        Self {
+            config,
+            listeners,
+            doors: Vec::new(),
+            handover,
+            scoreboard,
+            python: String::new(),
+            zygote: None,
+            reloaded: true,
+            apps: BTreeMap::new(),
+            unknown: Unknown::default(),
+            pasts: BTreeMap::new(),
+        }
+    }
+
     /// An application that the zygote or a worker has loaded. All of a generation have the same, and not very many.
     pub(super) fn note_app(&mut self, app: AppInfo) {
         if (app.number as usize) < APPS {
@@ -116,7 +143,7 @@ impl Hosted {
 }
 
 /// What every zygote of the instance gets.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     pub env: Vec<(OsString, OsString)>,
     pub module: Module,
     /// For all lines, and for those of requests.
@@ -126,13 +153,32 @@ pub(super) struct Ground {
 }
 
 impl Ground {
+    /// What the master keeps of a generation that has no workers.
+    pub(super) fn bare(&self, reloaded: bool, config: Rc<Config>, opened: Opened) -> Result<Hosted, String> {
+        let failed = |error| format!("no scoreboard can be made: {}", why(&error));
+        Ok(Hosted {
+            config,
+            listeners: opened.workers,
+            doors: opened.routers,
+            handover: Rc::new(Handover::create().map_err(failed)?),
+            scoreboard: Scoreboard::create(1, 1).map_err(failed)?,
+            python: String::new(),
+            zygote: None,
+            reloaded,
+            apps: BTreeMap::new(),
+            unknown: Unknown::default(),
+            pasts: BTreeMap::new(),
+        })
+    }
+
     /// Starts a zygote; its pid and what the master keeps of it.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         (generation, reloaded): (u32, bool),
         config: Rc<Config>,
-        (listeners, handover): (Vec<Rc<Bound>>, Option<Rc<Handover>>),
+        (opened, handover): (Opened, Option<Rc<Handover>>),
     ) -> Result<(i32, Hosted), String> {
+        let Opened { workers: listeners, routers: doors } = opened;
         let env = environment(&self.env, &config);
         let interpreter = python::find(&config, &env)?;
         let failed = |error| format!("no zygote can be made: {}", why(&error));
@@ -161,7 +207,7 @@ impl Ground {
             env: &env,
             umask: config.process.umask,
             input: config.process.honour_stdin,
-            keep: &[self.module.as_fd(), theirs.as_fd()],
+            keep: &[number(self.module.as_fd()), number(theirs.as_fd())],
             own: Own { limits: &limits::of(&config), ..Own::default() },
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
@@ -171,7 +217,10 @@ impl Ground {
             scoreboard.measure();
         }
         let (unknown, apps, pasts) = (Unknown::default(), BTreeMap::new(), BTreeMap::new());
-        Ok((pid, Hosted { config, listeners, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts }))
+        Ok((
+            pid,
+            Hosted { config, listeners, doors, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts },
+        ))
     }
 }
 
@@ -191,8 +240,8 @@ pub(super) fn settings(config: &Config) -> Settings {
         exit_on_reload: workers.exit_on_reload,
         recycling: recycling(workers),
         cheaper: cheaper(config),
-        cheap: config.cheaper.cheap,
-        idle_ms: u64::from(config.cheaper.idle) * 1_000,
+        cheap: config.cheaper.cheap && processes(config) > 0,
+        idle_ms: if processes(config) > 0 { u64::from(config.cheaper.idle) * 1_000 } else { 0 },
         die_on_idle: config.cheaper.die_on_idle,
         surge: surge(config),
         in_place: workers.reload_in_place,
@@ -214,7 +263,7 @@ fn drain_delay_ms(config: &Config) -> u64 {
 }
 
 fn surge(config: &Config) -> u32 {
-    config.workers.reload_surge.clamp(1, processes(config))
+    config.workers.reload_surge.clamp(1, processes(config).max(1))
 }
 
 fn recycling(workers: &Workers) -> Recycling {
@@ -269,18 +318,19 @@ fn cheaper(config: &Config) -> Option<Cheaper> {
 }
 
 /// How many locks the applications share: one that is always there, and those that `locks` adds, as in uWSGI.
-pub(super) fn locks(config: &Config) -> usize {
+pub(crate) fn locks(config: &Config) -> usize {
     1 + config.workers.locks as usize
 }
 
 fn processes(config: &Config) -> u32 {
-    config.workers.processes.max(1)
+    if config.is_routers_only() { 0 } else { config.workers.processes.max(1) }
 }
 
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
-    env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
+    let own = VARIABLES.iter().chain(&EMPEROR_VARIABLES);
+    env.retain(|(name, _)| !own.clone().any(|variable| name == variable));
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);
         env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));

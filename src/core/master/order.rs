@@ -33,6 +33,13 @@ pub(crate) enum Input {
         /// What its configuration says.
         settings: Box<Settings>,
     },
+    /// No zygote is needed: there are routers, and no workers.
+    Bare {
+        /// Of which generation.
+        generation: u32,
+        /// What its configuration says.
+        settings: Box<Settings>,
+    },
     /// No zygote could be started.
     NotBegun {
         /// Of which generation.
@@ -84,6 +91,11 @@ pub(crate) enum Input {
     },
     /// Somebody connects while no worker accepts.
     Knock,
+    /// Whether there are router processes, whose requests the workers answer.
+    Routers {
+        /// There are.
+        alive: bool,
+    },
     /// Requests of a worker are past their deadline.
     Overdue {
         /// The worker.
@@ -315,6 +327,13 @@ pub(crate) enum Order {
         /// Whom.
         pid: i32,
     },
+    /// Have the router processes let nobody in any more, and end.
+    RetireRouters {
+        /// Within this time.
+        mercy_ms: u64,
+    },
+    /// Kill the router processes.
+    KillRouters,
     /// Do what this signal would do.
     Raise {
         /// Which.
@@ -337,6 +356,8 @@ pub(crate) enum Order {
     },
     /// Tell people.
     Tell(Event),
+    /// Tell the emperor that nobody asks for anything: it decides what comes then.
+    Farewell,
     /// All is over.
     Exit {
         /// The exit code.

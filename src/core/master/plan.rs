@@ -10,6 +10,7 @@
 mod backoff;
 mod cheaper;
 mod generation;
+mod legacy;
 mod recycle;
 mod roll;
 #[cfg(test)]
@@ -24,7 +25,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use ruwsgi_contract::message::{FromWorker, FromZygote, Wish};
 use ruwsgi_sys::reap::End;
 
-use self::backoff::{Backoff, EARLY_MS};
+pub(crate) use self::backoff::Backoff;
+use self::backoff::EARLY_MS;
 pub(crate) use self::cheaper::{ALGORITHMS, Busyness, Cheaper};
 use self::generation::{Generation, Zygote};
 use self::stop::Stop;
@@ -56,6 +58,10 @@ pub(crate) struct Plan {
     stop: Option<Stop>,
     /// The stop begins then, and so many requests were in flight when it was ordered.
     closing: Option<(u64, usize)>,
+    /// There are router processes.
+    routers: bool,
+    /// They are ending; the workers follow, at the latest then.
+    parting_ms: Option<u64>,
     /// Nobody accepts.
     paused: bool,
     /// Slots that have no worker.
@@ -67,9 +73,13 @@ pub(crate) struct Plan {
     /// What the workers had answered when somebody last asked for something, and when that was.
     answered: u64,
     idle_since_ms: u64,
+    /// Another executable has left what there is; whether its workers are to be killed.
+    inherited: Option<bool>,
     /// TERM has been explained.
     hinted: bool,
     over: bool,
+    /// Somebody else decides when this instance is over.
+    vassal: bool,
     orphans: u64,
     /// What holds before any configuration is at work.
     settings: Settings,
@@ -93,17 +103,26 @@ impl Plan {
             renewal: Backoff::default(),
             stop: None,
             closing: None,
+            routers: false,
+            parting_ms: None,
             paused: false,
             off: BTreeSet::new(),
             cheap: false,
             algorithm: None,
             answered: 0,
             idle_since_ms: 0,
+            inherited: None,
             hinted: false,
             over: false,
+            vassal: false,
             orphans: 0,
             settings,
         }
+    }
+
+    /// This instance has an emperor, which ends it when it is idle.
+    pub(crate) fn set_vassal(&mut self, vassal: bool) {
+        self.vassal = vassal;
     }
 
     /// What is to be done after this, in this order.
@@ -113,12 +132,16 @@ impl Plan {
         }
         self.now = now_ms;
         match input {
-            Input::Start => self.begin(How::Start, false),
+            Input::Start => match self.inherited.take() {
+                Some(brutal) if self.current.is_some() => self.begin(How::Reload, brutal),
+                _ => self.begin(How::Start, false),
+            },
             Input::Tick => {}
             Input::Signal { signal, in_flight } => self.signal(signal, in_flight),
             Input::Began { generation, zygote, python, settings } => {
                 self.began(generation, zygote, python, *settings);
             }
+            Input::Bare { generation, settings } => self.bare(generation, *settings),
             Input::NotBegun { generation, reason } => self.not_begun(generation, reason),
             Input::Zygote { generation, said } => self.zygote_said(generation, said),
             Input::ZygoteClosed { generation } => self.end_zygote(generation),
@@ -129,6 +152,7 @@ impl Plan {
             Input::Load(load) => self.loaded(&load),
             Input::Memory { worker, usage } => self.measured(worker, usage),
             Input::Knock => self.knocked(),
+            Input::Routers { alive } => self.routers = alive,
             Input::Exited { pid, end } => self.exited(pid, end),
             Input::NoChild { pid } => self.no_child(pid),
         }
@@ -155,9 +179,11 @@ impl Plan {
     /// How the instance is for those who send requests.
     pub(crate) fn health(&self) -> Health {
         match () {
-            () if self.stop.is_some() || self.closing.is_some() => Health::Stopping,
+            () if self.stops() => Health::Stopping,
             () if self.paused => Health::Paused,
             () if self.is_cheap() => Health::Ready,
+            // Routers alone.
+            () if self.current.is_some() && self.settings().processes == 0 => Health::Ready,
             () if self.workers.values().any(|worker| worker.state == State::Up) => Health::Ready,
             () => Health::Starting,
         }
@@ -238,6 +264,16 @@ impl Plan {
             self.kill_zygote(id);
         } else if self.current.is_none() {
             self.fit_slots(id);
+        }
+    }
+
+    /// A generation that needs neither application nor workers: it serves as soon as it is there.
+    fn bare(&mut self, id: u32, settings: Settings) {
+        let Some(generation) = self.generations.get_mut(&id) else { return };
+        (generation.settings, generation.zygote) = (settings, Zygote::Gone);
+        if self.candidate == Some(id) {
+            self.fit_slots(id);
+            self.accept(id);
         }
     }
 
@@ -532,15 +568,14 @@ impl Plan {
         let settings = self.settings();
         match signal {
             Signal::Quit => self.stop_now(),
-            Signal::Hup if self.stop.is_some() => {}
-            Signal::Term | Signal::Int if self.stop.is_some() || self.closing.is_some() => self.stop_now(),
+            Signal::Term | Signal::Int if self.stops() => self.stop_now(),
+            Signal::Hup | Signal::Tstp if self.stop.is_some() || self.parting_ms.is_some() => {}
             Signal::Hup if settings.exit_on_reload => self.stop_gracefully(in_flight, false),
             Signal::Hup => self.ask_reload(false),
             Signal::Term if settings.term_reloads && settings.exit_on_reload => self.stop_now(),
             Signal::Term if settings.term_reloads => self.ask_reload(true),
             Signal::Term => self.close(in_flight, true),
             Signal::Int => self.close(in_flight, false),
-            Signal::Tstp if self.stop.is_some() => {}
             Signal::Tstp => self.toggle_pause(),
         }
     }
@@ -548,7 +583,7 @@ impl Plan {
     fn command(&mut self, command: Command, in_flight: usize) {
         match command {
             Command::StopNow => self.stop_now(),
-            _ if self.stop.is_some() => {}
+            _ if self.stop.is_some() || self.parting_ms.is_some() => {}
             Command::Stop => self.close(in_flight, false),
             Command::Reload => self.signal(Signal::Hup, in_flight),
             Command::ReloadBrutally if self.settings().exit_on_reload => self.stop_now(),

@@ -37,6 +37,7 @@ impl Master {
             self.desk.wake_ms(),
             Some(self.queues.wake_ms()),
             self.subscriptions.wake_ms(),
+            self.gateways.wake_ms(),
         ];
         others.into_iter().flatten().min()
     }

@@ -1,7 +1,7 @@
 //! What routers are told: the hands of `subscription::announce`. Datagrams are sent from here and never waited for; what
 //! is sent, and when, is decided there.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -23,6 +23,17 @@ use crate::why;
 const AT_ONCE: usize = 64;
 /// That pause, in milliseconds.
 const PAUSE_MS: u64 = 20;
+/// The pause where no router has room, in milliseconds.
+const FULL_MS: u64 = 200;
+/// After so many of those in a row, what waits is given up until the next round.
+const MOST_STUCK: u32 = 10;
+/// Signatures take time: so much of it at once, and then the others after a pause, in microseconds.
+const BUDGET_US: u64 = 10_000;
+/// Who leaves may take more: what comes next closes sockets.
+const FAREWELL_US: u64 = 150_000;
+
+/// How long the stamp of a signature is kept when nothing is announced any more, in seconds.
+const STAMP_S: u64 = 60;
 
 /// What is announced, to whom, and how.
 pub(super) struct Subscriptions {
@@ -40,6 +51,8 @@ pub(super) struct Subscriptions {
     stamps: HashMap<Name, u64>,
     queue: VecDeque<(Command, Rc<Targets>, Item)>,
     queue_ms: u64,
+    /// How often in a row nobody had room for anything of it.
+    stuck: u32,
     doors: Doors,
     /// What went wrong the last time, so that it is told once.
     troubles: HashSet<String>,
@@ -59,6 +72,7 @@ impl Subscriptions {
             stamps: HashMap::new(),
             queue: VecDeque::new(),
             queue_ms: 0,
+            stuck: 0,
             doors: Doors::default(),
             troubles: HashSet::new(),
         })
@@ -96,9 +110,11 @@ impl Subscriptions {
 
     /// When to look again.
     pub(super) fn wake_ms(&self) -> Option<u64> {
-        let queue = (!self.queue.is_empty()).then_some(self.queue_ms);
-        let rhythm = if self.is_idle() { None } else { self.rhythm.wake_ms() };
-        queue.into_iter().chain(rhythm).min()
+        match () {
+            () if !self.queue.is_empty() => Some(self.queue_ms),
+            () if self.is_idle() => None,
+            () => self.rhythm.wake_ms(),
+        }
     }
 
     fn take(&mut self, step: Step, load: u64) {
@@ -109,10 +125,9 @@ impl Subscriptions {
                 for text in self.targets.texts().filter(|_| !self.told.is_empty()) {
                     tracing::info!("unsubscribing from {text}");
                 }
-                // All at once: what comes next closes sockets.
-                for (_, (targets, item)) in std::mem::take(&mut self.told) {
-                    self.send(Command::Unsubscribe, &targets, &item, load);
-                }
+                let told = std::mem::take(&mut self.told).into_values();
+                self.queue.extend(told.map(|(targets, item)| (Command::Unsubscribe, targets, item)));
+                self.drain(usize::MAX, FAREWELL_US, load);
             }
         }
     }
@@ -138,21 +153,37 @@ impl Subscriptions {
             let said = self.told.remove(&name);
             self.queue.extend(said.map(|(targets, item)| (Command::Unsubscribe, targets, item)));
         }
-        self.queue_ms = 0;
-        self.drain(clock::coarse_ms(), load);
+        let now = clock::unix_seconds().unsigned_abs();
+        self.stamps.retain(|name, stamp| self.told.contains_key(name) || *stamp + STAMP_S > now);
+        self.drain(AT_ONCE, BUDGET_US, load);
     }
 
-    /// Sends some of what waits.
-    fn drain(&mut self, now_ms: u64, load: u64) {
-        if now_ms < self.queue_ms {
-            return;
-        }
-        self.queue_ms = now_ms + PAUSE_MS;
-        for _ in 0..AT_ONCE {
-            let Some((command, targets, item)) = self.queue.pop_front() else { return };
-            if !self.send(command, &targets, &item, load) {
-                return self.queue.push_front((command, targets, item));
+    /// Sends some of what waits: so many, for so long.
+    fn drain(&mut self, most: usize, budget_us: u64, load: u64) {
+        let (began_us, mut sent, mut full) = (clock::monotonic_us(), 0, HashSet::new());
+        for _ in 0..self.queue.len() {
+            let Some((command, targets, item)) = self.queue.pop_front() else { break };
+            // A router that takes nothing is nobody else's trouble.
+            if full.contains(&item.name.server) {
+                self.queue.push_back((command, targets, item));
+            } else if self.send(command, &targets, &item, load) {
+                sent += 1;
+            } else {
+                full.insert(item.name.server.clone());
+                self.queue.push_back((command, targets, item));
             }
+            if sent >= most || clock::monotonic_us() > began_us + budget_us {
+                break;
+            }
+        }
+        self.queue_ms = clock::coarse_ms() + if sent > 0 { PAUSE_MS } else { FULL_MS };
+        self.stuck = if sent > 0 || self.queue.is_empty() { 0 } else { self.stuck + 1 };
+        if self.stuck >= MOST_STUCK {
+            let routers: BTreeSet<String> = self.queue.drain(..).map(|(.., item)| shown(&item.name.server)).collect();
+            for to in routers {
+                self.complain(format!("subscribe-to: {to} can't be told: it reads nothing"));
+            }
+            self.stuck = 0;
         }
     }
 
@@ -176,8 +207,7 @@ impl Subscriptions {
                     tracing::info!("subscribe-to: {to} can be told again");
                 }
             }
-            // Who leaves has no time to wait for room.
-            Err(None) => return command == Command::Unsubscribe,
+            Err(None) => return false,
             Err(Some(trouble)) => self.complain(trouble),
         }
         true
@@ -214,14 +244,17 @@ impl Master {
             Health::Stopping | Health::Paused => Presence::Off,
         };
         let now_ms = clock::coarse_ms();
-        let step = self.subscriptions.rhythm.decide(presence, now_ms);
+        // A round that is not over goes on: the last keys would never have their turn otherwise.
+        let busy = presence == Presence::Here && !self.subscriptions.queue.is_empty();
+        let step = if busy { None } else { self.subscriptions.rhythm.decide(presence, now_ms) };
         if step.is_none() && self.subscriptions.queue.is_empty() {
             return;
         }
         let load = self.backlog().into();
         match step {
             Some(step) => self.subscriptions.take(step, load),
-            None => self.subscriptions.drain(now_ms, load),
+            None if now_ms >= self.subscriptions.queue_ms => self.subscriptions.drain(AT_ONCE, BUDGET_US, load),
+            None => {}
         }
     }
 }

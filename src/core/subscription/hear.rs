@@ -10,7 +10,7 @@ use super::Moment;
 use super::node::{Fixed, Node};
 use super::nodes::Nodes;
 use super::place::Place;
-use super::rules::algorithm;
+use super::rules::{MOST_OF_A_KEY, algorithm};
 use super::trust::Credentials;
 
 /// Who has sent a datagram.
@@ -168,20 +168,23 @@ impl Nodes {
         if packet.command == Command::Unsubscribe && slot.is_none() {
             return Ok(Heard { what: What::Unknown, key, place: Rc::new(place), ack: None });
         }
-        if slot.is_none() && self.count() >= self.rules.most_nodes {
+        let of_key = self.pools.get(&key).map_or(0, |pool| pool.nodes.len());
+        if slot.is_none() && (self.count() >= self.rules.most_nodes || of_key >= MOST_OF_A_KEY) {
             return Err(Why::Full);
         }
         self.check(packet, (&key, &place), sender, now)?;
-        if let Some(index) = packet.algo.and_then(|name| algorithm(std::str::from_utf8(name).ok()?))
-            && let Some(pool) = self.pools.get_mut(&key)
-        {
-            pool.algorithm = index;
-        }
-        Ok(match (packet.command, slot) {
+        let heard = match (packet.command, slot) {
             (Command::Unsubscribe, _) => self.part(key, place, slot),
             (Command::Subscribe, Some(slot)) => self.renew(packet, slot, (key, place), (sender, now)),
             (Command::Subscribe, None) => self.meet(packet, (key, place), sender, now),
-        })
+        };
+        // One that nobody knows is no reason to lose a node.
+        if let Some(index) = packet.algo.and_then(|name| algorithm(std::str::from_utf8(name).ok()?))
+            && let Some(pool) = self.pools.get_mut(&heard.key)
+        {
+            pool.algorithm = index;
+        }
+        Ok(heard)
     }
 
     /// Whether the sender may say that.
@@ -222,11 +225,6 @@ impl Nodes {
         node.learn(packet);
         let place = node.place.clone();
         self.add(node);
-        if let Some(index) = packet.algo.and_then(|name| algorithm(std::str::from_utf8(name).ok()?))
-            && let Some(pool) = self.pools.get_mut(&key)
-        {
-            pool.algorithm = index;
-        }
         let ack = packet.notify.filter(|path| path.starts_with(b"/")).map(|path| {
             let text = [b"[subscription ack] ", packet.key, b" => new node: ", packet.address].concat();
             Ack { path: path.to_vec(), text }

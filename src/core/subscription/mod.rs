@@ -5,6 +5,7 @@
 //! `announce` is the other side: what an instance tells its routers, and when.
 
 mod announce;
+mod ear;
 mod hear;
 mod node;
 mod nodes;
@@ -20,6 +21,7 @@ mod targets;
 mod trust;
 
 pub(crate) use self::announce::{Presence, Rhythm, Step};
+pub use self::ear::Ear;
 pub use self::hear::{Ack, Heard, Refused, Sender, What, Why};
 pub use self::node::{Fixed, NodeId};
 pub use self::nodes::{Choice, Client, Nodes};

@@ -14,7 +14,7 @@ use std::rc::Rc;
 use ruwsgi_wire::client::Dialect;
 
 use super::node::{Fixed, Node, NodeId};
-use super::note::{Complaints, Note};
+use super::note::{Complaints, MOST_AT_ONCE, Note};
 use super::place::Place;
 use super::rules::Rules;
 use super::stamps::Stamps;
@@ -239,14 +239,15 @@ impl Nodes {
             (!node.gone && !node.is_known(tolerance_ms, now_ms)).then_some(number as u32)
         };
         let silent: Vec<u32> = self.slots.iter().enumerate().filter_map(silent).collect();
-        let mut notes = Vec::new();
+        let (mut notes, count) = (Vec::new(), silent.len());
         for slot in silent {
-            if let Some(node) = &self.slots[slot as usize].node {
+            if let Some(node) = self.at(slot).filter(|_| notes.len() < MOST_AT_ONCE) {
                 let (key, place) = (node.key.clone(), node.place.clone());
                 notes.push(Note::Silent { key, place, seconds: tolerance_ms / 1_000 });
             }
             self.remove(slot);
         }
+        notes.extend(count.checked_sub(MOST_AT_ONCE).filter(|more| *more > 0).map(Note::Others));
         notes
     }
 

@@ -6,6 +6,9 @@ use std::rc::Rc;
 use super::hear::Refused;
 use super::place::Place;
 
+/// So many nodes that are forgotten at once are told one by one.
+pub(super) const MOST_AT_ONCE: usize = 20;
+
 /// An event in the life of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
@@ -34,6 +37,8 @@ pub enum Note {
         /// How long that is.
         seconds: u64,
     },
+    /// So many others, too.
+    Others(usize),
 }
 
 impl fmt::Display for Note {
@@ -47,6 +52,7 @@ impl fmt::Display for Note {
             Self::Silent { key, place, seconds } => {
                 write!(to, "{} => {place} has announced nothing for {seconds} s: forgotten", key.escape_ascii())
             }
+            Self::Others(count) => write!(to, "{count} other nodes have announced nothing, either: forgotten"),
         }
     }
 }

@@ -19,16 +19,23 @@ pub enum Place {
 impl Place {
     /// Reads an address as instances announce it. Nothing is looked up: the loop of a router would wait for it. Without
     /// a host (`:3031`, as uWSGI announces a socket that is bound to all addresses), it is where the announcement came
-    /// from; `None` for `sender`: this machine.
+    /// from; `None` for `sender`: this machine. Another machine can name no socket of this one.
     pub fn parse(text: &[u8], sender: Option<IpAddr>) -> Result<Self, &'static str> {
+        let is_local = sender.is_none_or(|ip| ip.to_canonical().is_loopback());
+        let foreign = "is a path, and comes from another machine";
         if let Some(name) = text.strip_prefix(b"@") {
-            return if name.is_empty() { Err("is no address") } else { Ok(Self::Abstract(name.to_vec())) };
+            return match name {
+                b"" => Err("is no address"),
+                _ if !is_local => Err(foreign),
+                _ => Ok(Self::Abstract(name.to_vec())),
+            };
         }
         if text.contains(&0) || text.is_empty() {
             return Err("is no address");
         }
         let Some(colon) = text.iter().rposition(|byte| *byte == b':').filter(|_| text[0] != b'/') else {
-            return Ok(Self::Unix(PathBuf::from(std::ffi::OsStr::from_bytes(text))));
+            let path = PathBuf::from(std::ffi::OsStr::from_bytes(text));
+            return if is_local { Ok(Self::Unix(path)) } else { Err(foreign) };
         };
         let wrong = "is neither IP:PORT nor the path of a socket (names are not looked up)";
         let text = std::str::from_utf8(text).map_err(|_| wrong)?;
@@ -71,6 +78,15 @@ mod tests {
         assert_eq!(shown("@app", None), "@app");
         for bad in ["", "@", "10.0.0.1:", "10.0.0.1:0", "host:3031", "::1:3031", ":x", "a\0b"] {
             assert!(shown(bad, None).starts_with(['i', 'h']), "{bad:?}: {}", shown(bad, None));
+        }
+    }
+
+    #[test]
+    fn another_machine_names_no_socket_of_this_one() {
+        for text in ["/run/app.sock", "@app", "app.sock"] {
+            assert_eq!(shown(text, Some("10.0.0.7")), "is a path, and comes from another machine");
+            assert_eq!(shown(text, Some("::ffff:127.0.0.1")), text);
+            assert_eq!(shown(text, Some("::1")), text);
         }
     }
 

@@ -8,6 +8,8 @@ use crate::gateway::balance::ALGORITHMS;
 /// The most nodes of all keys together. A node has about 500 bytes; whoever sends more announcements than that is no
 /// instance.
 pub const MOST_NODES: usize = 65_536;
+/// The most nodes of one key: each of them is looked at for each request.
+pub const MOST_OF_A_KEY: usize = 1_024;
 
 /// What a router goes by.
 pub struct Rules {

@@ -263,6 +263,11 @@ fn there_is_an_end_to_nodes_and_to_lines_about_them() {
         }
     }
     assert_eq!((router.nodes.count(), lines), (100, 5));
+    let notes = router.nodes.tick(router.now + 17_001);
+    assert_eq!((notes.len(), &notes[20]), (21, &Note::Others(80)));
+    let mut crowd = Router::new(Rules::default());
+    let believed = (1..2_000).filter(|port| crowd.hear(&said("k", &format!(":{port}"))).is_ok()).count();
+    assert_eq!(believed, 1_024);
     let refused = router.nodes.hear(b"GET / HTTP/1.1\r\n", Sender::default(), at(router.now)).unwrap_err();
     let line = router.nodes.complaint(&refused, router.now + 1_000).unwrap();
     assert!(line.contains("it is a packet of kind 71") && line.contains("(895 more since"), "{line}");

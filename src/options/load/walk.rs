@@ -22,8 +22,13 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Bytes" => ("4096", Error("many")),
         "Keepalive" => ("90", Error("soon")),
         "Mode" | "ThreeDigits" | "Umask" => ("640", Error("999")),
-        "Address" | "Socket" => ("127.0.0.1:1", Error("")),
+        "Address" | "Socket" | "Door" => ("127.0.0.1:1", Error("")),
         "Protocol" => ("http", Error("gopher")),
+        "SocketNumber" => ("3", Odd("3 ; a note")),
+        "Modifier" => ("9", Odd("9 ; a note")),
+        "MostBytes" => ("5000", Odd("5000 ; a note")),
+        "ProxyVersion" => ("2", Odd("2 ; a note")),
+        "Pairs" => ("A=b", Error("A")),
         "Algorithm" => ("manual", Error("gopher")),
         "FileAndText" => ("/run/x true", Error("/run/x")),
         "Mounts" => ("/a=app.py", Error("app.py")),
@@ -36,6 +41,9 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Mappings" => ("0:1,2", Error("0")),
         "Fields" => ("X-A: b", Error("X-A")),
         "Collects" => ("X-User USER", Error("X-User")),
+        "Places" => ("/etc/vassals", Error("pg://host=db")),
+        "Settings" => ("a=b", Error("a")),
+        "Namespaces" => ("fs,net", Error("gopher")),
         "Plugins" => ("python3", Nothing),
         "NeedPlugins" => ("python3", Error("php")),
         "LogFile" => ("/var/log/app.log", Error("10.0.0.1:514")),
@@ -65,7 +73,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "SubscribeByKeys" => ("server=127.0.0.1:4000,key=example.com", Error("server=127.0.0.1:4000")),
         "Balancer" => ("p2c", Error("best")),
         "DigestAndFolder" => ("SHA256:/etc/keys", Error("MD4:/etc/keys")),
-        "Modifier" => ("5", Error("256")),
+        "MaybeModifier" => ("5", Error("256")),
         "Uids" => ("33", Error("www-data")),
         other => panic!("{other}: say which values this kind takes"),
     }
@@ -118,7 +126,18 @@ fn each_option_means_the_same_wherever_it_is_said() {
 #[test]
 fn defaults_that_are_told_are_so() {
     // These are decided where they are used.
-    const ELSEWHERE: [&str; 4] = ["listen", "socket-timeout", "http-keepalive", "callable"];
+    const ELSEWHERE: [&str; 10] = [
+        "listen",
+        "socket-timeout",
+        "http-keepalive",
+        "callable",
+        "http-buffer-size",
+        "http-headers-timeout",
+        "http-connect-timeout",
+        "fastrouter-buffer-size",
+        "fastrouter-timeout",
+        "rawrouter-timeout",
+    ];
     let mut count = 0;
     for row in ROWS.iter().filter(|row| row.heading != ACT && row.kind != "MaybeFlag") {
         let (name, Some(value)) = (row.names[0], row.about().1) else { continue };
@@ -219,7 +238,9 @@ fn deeds(row: &Row) -> Option<(&'static str, bool)> {
         _ if name.starts_with("for") || name.starts_with("if-") => {
             (if name == "for-times" { "2" } else { "text" }, true)
         }
-        "ini" | "include" | "inherit" | "inject-before" | "inject-after" | "fallback-config" => ("other.ini", false),
+        "ini" | "config" | "include" | "inherit" | "inject-before" | "inject-after" | "fallback-config" => {
+            ("other.ini", false)
+        }
         "yaml" => ("other.yaml", false),
         "json" => ("other.json", false),
         "xml" => ("other.xml", false),
@@ -231,8 +252,20 @@ fn deeds(row: &Row) -> Option<(&'static str, bool)> {
         "whitelist" => ("end-whitelist http", false),
         "print" | "allow-missing" => ("https", false),
         "strict" => ("true", false),
-        "exit" | "get" | "extract" | "dump-options" | "binary-append-data" | "stop" | "reload" | "pause" | "resume"
-        | "help" | "help-all" | "options-status" | "version" => return None,
+        "exit"
+        | "get"
+        | "extract"
+        | "dump-options"
+        | "binary-append-data"
+        | "stop"
+        | "reload"
+        | "pause"
+        | "resume"
+        | "help"
+        | "help-all"
+        | "imperial-monitor-list"
+        | "options-status"
+        | "version" => return None,
         other => panic!("{other}: say what it is to be walked with"),
     })
 }

@@ -1,6 +1,6 @@
 //! An answer: its head, and where its body ends (RFC 9112 6.3, RFC 3875 6).
 
-use super::{BadAnswer, Dialect, HEAD_BYTES, Heard};
+use super::{BadAnswer, Dialect, HEAD_BYTES, Said};
 use crate::http::{Chunked, octets};
 
 /// The head of an answer.
@@ -67,27 +67,34 @@ impl Answer {
     }
 
     /// Takes bytes of it.
-    pub(super) fn take(&mut self, input: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+    pub(super) fn take(&mut self, input: &[u8], tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
         match &mut self.stage {
             Stage::Over if input.is_empty() => Ok(()),
             Stage::Over => Err(BadAnswer::Malformed("the server says more than was asked")),
-            Stage::Body(_) => self.take_body(input, heard),
+            Stage::Body(_) => self.take_body(input, tell),
+            // Usually it comes at once.
+            Stage::Head(begun) if begun.is_empty() => match end_of_head(input) {
+                Some(end) => self.take_head(&input[..end], &input[end..], tell),
+                None => self.keep_head(input),
+            },
             Stage::Head(begun) => {
                 begun.extend_from_slice(input);
                 let bytes = std::mem::take(begun);
-                let Some(end) = end_of_head(&bytes) else {
-                    if bytes.len() > HEAD_BYTES {
-                        return Err(BadAnswer::Malformed("the head of the answer is too long"));
-                    }
-                    self.stage = Stage::Head(bytes);
-                    return Ok(());
-                };
-                self.take_head(&bytes[..end], &bytes[end..], heard)
+                let Some(end) = end_of_head(&bytes) else { return self.keep_head(&bytes) };
+                self.take_head(&bytes[..end], &bytes[end..], tell)
             }
         }
     }
 
-    fn take_head(&mut self, raw: &[u8], rest: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+    fn keep_head(&mut self, begun: &[u8]) -> Result<(), BadAnswer> {
+        if begun.len() > HEAD_BYTES {
+            return Err(BadAnswer::Malformed("the head of the answer is too long"));
+        }
+        self.stage = Stage::Head(begun.to_vec());
+        Ok(())
+    }
+
+    fn take_head(&mut self, raw: &[u8], rest: &[u8], tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
         let (head, one_one) = match self.dialect {
             Dialect::Http | Dialect::Uwsgi => http(raw)?,
             Dialect::FastCgi | Dialect::Scgi => cgi(raw)?,
@@ -95,7 +102,7 @@ impl Answer {
         if (100..200).contains(&head.status) && head.status != 101 {
             // It announces the answer, and is none (RFC 9110 15.2).
             self.stage = Stage::Head(Vec::new());
-            return self.take(rest, heard);
+            return self.take(rest, tell);
         }
         let framing = framing(&head, self.to_head)?;
         let option = |wanted: &[u8]| {
@@ -103,55 +110,59 @@ impl Answer {
         };
         let kept = !option(b"close") && (one_one || option(b"keep-alive")) && !matches!(framing, Framing::Open);
         self.keep_alive = kept && self.dialect == Dialect::Http;
-        heard.push(Heard::Head(head));
+        tell(Said::Head(head));
         self.stage = Stage::Body(framing);
-        self.take_body(rest, heard)
+        self.take_body(rest, tell)
     }
 
-    fn take_body(&mut self, input: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+    fn take_body(&mut self, input: &[u8], tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
         let Stage::Body(framing) = &mut self.stage else { return Ok(()) };
-        let mut data = Vec::new();
         let (taken, done) = match framing {
             Framing::None => (0, true),
             Framing::Open => {
-                data.extend_from_slice(input);
+                data(input, tell);
                 (input.len(), false)
             }
             Framing::Counted(missing) => {
                 let here = usize::try_from(*missing).unwrap_or(usize::MAX).min(input.len());
-                data.extend_from_slice(&input[..here]);
+                data(&input[..here], tell);
                 *missing -= here as u64;
                 (here, *missing == 0)
             }
             Framing::Chunked(chunked) => {
+                let mut decoded = Vec::new();
                 let step =
-                    chunked.decode(input, &mut data).map_err(|refusal| BadAnswer::Malformed(refusal.reason()))?;
+                    chunked.decode(input, &mut decoded).map_err(|refusal| BadAnswer::Malformed(refusal.reason()))?;
+                data(&decoded, tell);
                 (step.consumed, step.done)
             }
         };
-        if !data.is_empty() {
-            heard.push(Heard::Data(data));
-        }
         if done && self.dialect == Dialect::FastCgi {
             // Its end has a record of its own; what comes before that is more than was announced.
             self.stage = Stage::Body(Framing::None);
         } else if done {
             self.stage = Stage::Over;
-            heard.push(Heard::End { reusable: self.keep_alive && taken == input.len() });
+            tell(Said::End { reusable: self.keep_alive && taken == input.len() });
         }
         Ok(())
     }
 
     /// The connection, or what carries the answer, has ended.
-    pub(super) fn end(&mut self, reusable: bool, heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+    pub(super) fn end(&mut self, reusable: bool, tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
         match std::mem::replace(&mut self.stage, Stage::Over) {
             Stage::Over => return Ok(()),
             Stage::Head(begun) if begun.is_empty() => return Err(BadAnswer::Empty),
             Stage::Body(Framing::Open | Framing::None) => {}
             Stage::Head(_) | Stage::Body(_) => return Err(BadAnswer::Cut),
         }
-        heard.push(Heard::End { reusable });
+        tell(Said::End { reusable });
         Ok(())
+    }
+}
+
+fn data(bytes: &[u8], tell: &mut dyn FnMut(Said<'_>)) {
+    if !bytes.is_empty() {
+        tell(Said::Data(bytes));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A request as FastCGI records, and the records of the answer.
 
-use super::{BadAnswer, Heard, Unaskable, Var, others};
+use super::{BadAnswer, Said, Unaskable, Var, others};
 use crate::fastcgi::record::{self, HEADER, Header, Kind, MOST};
 
 /// One request at a time: they all have this id.
@@ -57,7 +57,12 @@ impl Records {
     }
 
     /// Appends what is on `STDOUT`; whether the request has ended.
-    pub(super) fn take(&mut self, input: &[u8], out: &mut Vec<u8>, heard: &mut Vec<Heard>) -> Result<bool, BadAnswer> {
+    pub(super) fn take(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        tell: &mut dyn FnMut(Said<'_>),
+    ) -> Result<bool, BadAnswer> {
         self.begun.extend_from_slice(input);
         let mut at = 0;
         let mut ended = false;
@@ -76,7 +81,7 @@ impl Records {
             }
             match header.kind {
                 Kind::Stdout => out.extend_from_slice(content),
-                Kind::Other(record::STDERR) if !content.is_empty() => heard.push(Heard::Log(content.to_vec())),
+                Kind::Other(record::STDERR) if !content.is_empty() => tell(Said::Log(content)),
                 Kind::EndRequest => {
                     end_status(content)?;
                     ended = true;

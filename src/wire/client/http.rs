@@ -39,7 +39,7 @@ pub(super) fn push(vars: &[Var<'_>], length: Option<u64>, out: &mut Vec<u8>) -> 
 }
 
 /// `X_FORWARDED_FOR` as `X-Forwarded-For`.
-fn field_name(name: &[u8]) -> Vec<u8> {
+pub(super) fn field_name(name: &[u8]) -> Vec<u8> {
     let mut begins = true;
     let letter = |&byte: &u8| {
         let written = match byte {

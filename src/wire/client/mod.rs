@@ -6,6 +6,7 @@
 
 mod answer;
 mod fastcgi;
+mod forward;
 mod http;
 mod scgi;
 mod uwsgi;
@@ -16,9 +17,10 @@ use std::fmt;
 use self::answer::Answer;
 pub use self::answer::Head;
 use self::fastcgi::Records;
+pub use self::forward::Passed;
 
 /// A protocol in which a server can be asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// HTTP/1.1
     Http,
@@ -47,6 +49,33 @@ pub enum Heard {
         /// The connection can be asked again.
         reusable: bool,
     },
+}
+
+/// What a server says, as it comes by.
+#[derive(Debug)]
+pub enum Said<'s> {
+    /// The head of the answer.
+    Head(Head),
+    /// Part of its body.
+    Data(&'s [u8]),
+    /// What the application has written for the log of the front end (FastCGI).
+    Log(&'s [u8]),
+    /// The answer is whole. `reusable`: the connection can be asked again.
+    End {
+        /// The connection can be asked again.
+        reusable: bool,
+    },
+}
+
+impl From<Said<'_>> for Heard {
+    fn from(said: Said<'_>) -> Self {
+        match said {
+            Said::Head(head) => Self::Head(head),
+            Said::Data(data) => Self::Data(data.to_vec()),
+            Said::Log(text) => Self::Log(text.to_vec()),
+            Said::End { reusable } => Self::End { reusable },
+        }
+    }
 }
 
 /// Why a request can't be asked in a protocol.
@@ -152,21 +181,37 @@ impl Client {
 
     /// Takes what the server has sent, and says what it means.
     pub fn hear(&mut self, input: &[u8], heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+        self.listen(input, &mut |said| heard.push(said.into()))
+    }
+
+    /// The same, without a copy of what is passed on anyway.
+    pub fn listen(&mut self, input: &[u8], tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
         if self.dialect != Dialect::FastCgi {
-            return self.answer.take(input, heard);
+            return self.answer.take(input, tell);
         }
         let mut out = Vec::new();
-        let ended = self.records.take(input, &mut out, heard)?;
-        self.answer.take(&out, heard)?;
-        if ended { self.answer.end(true, heard) } else { Ok(()) }
+        let ended = self.records.take(input, &mut out, tell)?;
+        self.answer.take(&out, tell)?;
+        if ended { self.answer.end(true, tell) } else { Ok(()) }
     }
 
     /// The server has closed: that is the end of an answer that has no other.
     pub fn hear_end(&mut self, heard: &mut Vec<Heard>) -> Result<(), BadAnswer> {
+        self.listen_end(&mut |said| heard.push(said.into()))
+    }
+
+    /// The same.
+    pub fn listen_end(&mut self, tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
         if self.dialect == Dialect::FastCgi && !self.answer.is_over() {
             return Err(if self.records.is_fresh() { BadAnswer::Empty } else { BadAnswer::Cut });
         }
-        self.answer.end(false, heard)
+        self.answer.end(false, tell)
+    }
+
+    /// In which protocol it asks.
+    #[must_use]
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
     }
 }
 

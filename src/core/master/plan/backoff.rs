@@ -7,7 +7,7 @@ const LONGEST_WAIT_MS: u64 = 30_000;
 
 /// The early deaths in a row, and when the next try may be.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Backoff {
+pub(crate) struct Backoff {
     pub deaths: u32,
     pub not_before_ms: u64,
 }
@@ -15,7 +15,7 @@ pub(super) struct Backoff {
 impl Backoff {
     /// Notes a death; how long the next try has to wait. The first `free` early deaths in a row cost nothing, then
     /// the waits double: 1, 2, 4 ... 30 seconds.
-    pub(super) fn death(&mut self, early: bool, free: u32, now_ms: u64) -> u64 {
+    pub(crate) fn death(&mut self, early: bool, free: u32, now_ms: u64) -> u64 {
         if !early {
             *self = Self::default();
             return 0;

@@ -3,7 +3,7 @@
 
 use ruwsgi_contract::message::Recycle;
 
-use super::generation::Zygote;
+use super::generation::{Generation, Zygote};
 use super::worker::{DEAF_MS, FORK_MS, State, Worker};
 use super::{Event, How, Order, Plan, Why};
 
@@ -93,7 +93,8 @@ impl Plan {
     /// generation of its own.
     fn renew(&mut self) {
         let Some(current) = self.current else { return };
-        let gone = self.generations.get(&current).is_some_and(|generation| generation.zygote == Zygote::Gone);
+        let forks = |generation: &Generation| generation.settings.processes > 0;
+        let gone = self.generations.get(&current).is_some_and(|it| it.zygote == Zygote::Gone && forks(it));
         if gone && self.candidate.is_none() && self.due(self.renewal.not_before_ms) {
             self.begin(How::Again { like: current }, false);
         }

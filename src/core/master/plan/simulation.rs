@@ -312,6 +312,7 @@ impl World {
                 assert!(is_known, "a worker that is gone is paused");
             }
             Order::Expire { worker } => assert!(self.workers.contains_key(&worker), "a worker that is gone expires"),
+            Order::RetireRouters { .. } | Order::KillRouters => panic!("there are no routers here"),
             Order::Raise { signal } => self.feed(Input::Signal { signal, in_flight: 0 }),
             Order::Kill { pid } => {
                 let real = self.processes.contains_key(&pid);
@@ -342,6 +343,7 @@ impl World {
                 assert!(zygote.is_none_or(|zygote| !self.processes.contains_key(&zygote)));
             }
             Order::Tell(event) => self.events.push(event),
+            Order::Farewell => {}
             Order::Exit { code, reason } => {
                 let left: Vec<&i32> = self.processes.keys().collect();
                 assert!(left.is_empty(), "{left:?} stay behind");

@@ -2,11 +2,9 @@
 
 use std::net::IpAddr;
 
-use ruwsgi_sys::stream::Peer;
-
 /// The proxies that are trusted: unix sockets, this machine, private networks, and those that `trusted-proxies` names.
 #[derive(Debug, Default)]
-pub(crate) struct Trust {
+pub struct Trust {
     everybody: bool,
     networks: Vec<(IpAddr, u8)>,
 }
@@ -14,7 +12,8 @@ pub(crate) struct Trust {
 impl Trust {
     /// From the values of `trusted-proxies`: `*`, addresses, or networks (`192.0.2.0/24`), separated by commas or
     /// blanks. Gives back what is none of these.
-    pub(crate) fn new(values: &[String]) -> (Self, Vec<String>) {
+    #[must_use]
+    pub fn new(values: &[String]) -> (Self, Vec<String>) {
         let (mut trust, mut wrong) = (Self::default(), Vec::new());
         for word in values.iter().flat_map(|value| value.split([',', ' ', '\t'])).filter(|word| !word.is_empty()) {
             match network(word) {
@@ -26,22 +25,25 @@ impl Trust {
         (trust, wrong)
     }
 
-    /// Is this peer believed?
-    pub(crate) fn covers(&self, peer: &Peer) -> bool {
-        let Some(ip) = peer.ip() else { return true };
+    /// Is this peer believed? A peer without an address is one on a unix socket.
+    #[must_use]
+    pub fn covers(&self, peer: Option<IpAddr>) -> bool {
+        let Some(ip) = peer else { return true };
         is_private(ip) || self.names(peer)
     }
 
     /// Does `trusted-proxies` name this peer? Proxies that know nothing of `Forwarded` let it pass from their clients, so
     /// that nobody is believed about that who is only near; a unix socket is, where any proxy is named.
-    pub(crate) fn names(&self, peer: &Peer) -> bool {
-        let Some(ip) = peer.ip() else { return self.everybody || !self.networks.is_empty() };
+    #[must_use]
+    pub fn names(&self, peer: Option<IpAddr>) -> bool {
+        let Some(ip) = peer else { return self.everybody || !self.networks.is_empty() };
         self.everybody || self.networks.iter().any(|(net, bits)| contains(*net, *bits, ip))
     }
 }
 
 /// Whether the first element of a `Forwarded` field, which is the client's, says `proto=https` (RFC 7239 4, 5.4).
-pub(crate) fn forwarded_https(value: &[u8]) -> bool {
+#[must_use]
+pub fn forwarded_https(value: &[u8]) -> bool {
     let mut quoted = false;
     let mut separates = |byte: u8| {
         quoted ^= byte == b'"';
@@ -95,8 +97,8 @@ fn is_private(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
-    fn peer(ip: &str) -> Peer {
-        Peer::Inet(std::net::SocketAddr::new(ip.parse().unwrap(), 1))
+    fn peer(ip: &str) -> Option<IpAddr> {
+        Some(ip.parse().unwrap())
     }
 
     #[test]
@@ -104,12 +106,12 @@ mod tests {
         let trust = Trust::default();
         for ip in ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.31.0.1", "100.64.0.1", "169.254.1.1", "::1", "fd00::1"]
         {
-            assert!(trust.covers(&peer(ip)), "{ip}");
+            assert!(trust.covers(peer(ip)), "{ip}");
         }
         for ip in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1"] {
-            assert!(!trust.covers(&peer(ip)), "{ip}");
+            assert!(!trust.covers(peer(ip)), "{ip}");
         }
-        assert!(trust.covers(&Peer::Local));
+        assert!(trust.covers(None));
     }
 
     #[test]
@@ -135,8 +137,8 @@ mod tests {
             assert!(!forwarded_https(no.as_bytes()), "{no}");
         }
         let named = Trust::new(&["192.0.2.0/24".into()]).0;
-        assert!(named.names(&peer("192.0.2.9")) && named.names(&Peer::Local) && !named.names(&peer("127.0.0.1")));
-        assert!(!Trust::default().names(&Peer::Local));
+        assert!(named.names(peer("192.0.2.9")) && named.names(None) && !named.names(peer("127.0.0.1")));
+        assert!(!Trust::default().names(None));
     }
 
     #[test]
@@ -145,9 +147,9 @@ mod tests {
             Trust::new(&["192.0.2.0/24, 2001:db8::/32".into(), "198.51.100.7 nonsense 1.2.3.4/33".into()]);
         assert_eq!(wrong, ["nonsense", "1.2.3.4/33"]);
         for ip in ["192.0.2.255", "2001:db8:1::1", "198.51.100.7"] {
-            assert!(trust.covers(&peer(ip)), "{ip}");
+            assert!(trust.covers(peer(ip)), "{ip}");
         }
-        assert!(!trust.covers(&peer("192.0.3.1")) && !trust.covers(&peer("198.51.100.8")));
-        assert!(Trust::new(&["*".into()]).0.covers(&peer("8.8.8.8")));
+        assert!(!trust.covers(peer("192.0.3.1")) && !trust.covers(peer("198.51.100.8")));
+        assert!(Trust::new(&["*".into()]).0.covers(peer("8.8.8.8")));
     }
 }

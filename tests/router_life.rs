@@ -1,0 +1,154 @@
+//! What routers know of instances that announce themselves, from process to process: several of them, the next one after
+//! a reload, another one after a death.
+
+use std::net::{SocketAddr, UdpSocket};
+
+use nix::sys::signal::Signal;
+use ruwsgi_wire::subscription::{Command, Packet};
+
+use crate::harness::backend::Backend;
+use crate::harness::{Client, Process, Server, Site, apps, eventually, under_load};
+
+/// An HTTP router with these lines, and where it hears.
+fn router(ini: &str) -> (Server, SocketAddr) {
+    let ear = apps::loopback(7001);
+    let site = Site::empty().ini(&format!("http = 127.0.0.1:0\nhttp-subscription-server = {ear}")).ini(ini);
+    let server = site.launch();
+    server.wait_for("http 1 (pid ");
+    (server, ear)
+}
+
+fn backend(answer: &'static [u8]) -> Backend {
+    Backend::saying(answer)
+}
+
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+
+fn say(ear: SocketAddr, command: Command, key: &str, address: SocketAddr) {
+    let address = address.to_string();
+    let (key, address) = (key.as_bytes(), address.as_bytes());
+    let packet = Packet { command, key, address, proto: Some(b'h'), ..Packet::default() };
+    UdpSocket::bind("127.0.0.1:0").unwrap().send_to(&packet.write().unwrap(), ear).unwrap();
+}
+
+fn status(server: &Server, host: &str) -> u16 {
+    server.answer_to(format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")).status
+}
+
+fn processes(server: &Server) -> Vec<Process> {
+    let mut children = server.master().children();
+    children.retain(|child| child.status("Name").is_some_and(|name| name.trim() == "ruwsgi-http"));
+    children
+}
+
+#[test]
+fn all_processes_know_what_one_has_heard() {
+    let (server, ear) = router("http-processes = 3");
+    server.wait_for("http 3 (pid ");
+    let backend = backend(OK);
+    say(ear, Command::Subscribe, "a", backend.address);
+    server.log.wait_for_nth("new node", 3);
+    for _ in 0..12 {
+        assert_eq!(status(&server, "a"), 200);
+    }
+    // One that comes later is told by the others.
+    processes(&server)[1].signal(Signal::SIGKILL);
+    server.log.wait_for_nth("new node", 4);
+    say(ear, Command::Unsubscribe, "a", backend.address);
+    server.log.wait_for_nth("has left", 3);
+    for _ in 0..12 {
+        assert_eq!(status(&server, "a"), 503);
+    }
+    server.stop();
+}
+
+#[test]
+fn a_reload_forgets_nobody() {
+    let (server, ear) = router("subscription-tolerance = 300");
+    let backend = backend(OK);
+    say(ear, Command::Subscribe, "a", backend.address);
+    server.wait_for("new node");
+    let before = processes(&server);
+    let answered = under_load(&server, || {
+        for round in 0..3 {
+            let text = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+            server.site.write("uwsgi.ini", &format!("{text}http-var = ROUND={round}\n"));
+            server.signal(Signal::SIGHUP);
+            server.log.wait_for_nth("http 1 (pid ", 2 * round + 2);
+            eventually("the former router ends", || (processes(&server).len() == 1).then_some(()));
+        }
+    });
+    assert!(answered > 20, "{answered}");
+    assert!(!before[0].alive());
+    server.stop();
+}
+
+#[test]
+fn cheap_routers_let_nobody_in_before_somebody_is_there() {
+    let (server, ear) = router("http-cheap = true");
+    server.wait_for("nobody is let in until somebody announces itself");
+    let mut early = server.connect();
+    early.send("GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let backend = backend(OK);
+    say(ear, Command::Subscribe, "a", backend.address);
+    server.wait_for("leaving cheap mode");
+    assert_eq!(early.answer().ok(), "ok", "it has waited in the queue");
+    say(ear, Command::Unsubscribe, "a", backend.address);
+    server.log.wait_for_nth("nobody is let in", 2);
+    server.stop();
+}
+
+#[test]
+fn the_statistics_are_those_of_uwsgi() {
+    let (server, ear) = router("http-stats = stats.sock\nhttp-subscription-fallback-key = a");
+    let backend = backend(OK);
+    say(ear, Command::Subscribe, "a", backend.address);
+    server.wait_for("new node");
+    assert_eq!([status(&server, "a"), status(&server, "nobody")], [200, 200], "what nobody has announced has a key");
+    let told: serde_json::Value = serde_json::from_slice(&Client::unix(&server.path("stats.sock")).rest()).unwrap();
+    let pool = &told["subscriptions"][0];
+    assert_eq!((&pool["key"], &pool["hits"], &pool["hash"]), (&"a".into(), &2.into(), &46_534.into()), "{told}");
+    let node = &pool["nodes"][0];
+    assert_eq!((&node["name"], &node["requests"]), (&backend.address.to_string().into(), &2.into()));
+    assert!(node["tx"].as_u64() > Some(50) && node["rx"] == 2 * OK.len() && node["ref"] == 0, "{node}");
+    server.stop();
+}
+
+#[test]
+fn static_backends_stand_behind_those_that_announce_themselves() {
+    let said = Backend::saying(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nsaid");
+    let (server, ear) = router(&format!("http-to = http://{}", said.address));
+    let ask = |host: &str| {
+        let request = format!("GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        server.answer_to(request).ok().to_owned()
+    };
+    assert_eq!(ask("a"), "said");
+    let backend = backend(OK);
+    say(ear, Command::Subscribe, "a", backend.address);
+    server.wait_for("new node");
+    assert_eq!([ask("a"), ask("b")], ["ok", "said"]);
+}
+
+#[test]
+fn many_idle_clients_cost_little() {
+    let backend = Backend::saying(OK);
+    let site = Site::empty().ini(&format!("http = 127.0.0.1:0\nhttp-to = http://{}", backend.address));
+    let server = site.launch();
+    server.wait_for("http 1 (pid ");
+    let resident = || -> usize {
+        let told = processes(&server)[0].status("VmRSS").unwrap();
+        told.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
+    };
+    let mut first = server.connect();
+    first.get("/");
+    let before = resident();
+    let clients: Vec<Client> = (0..400)
+        .map(|_| {
+            let mut client = server.connect();
+            client.get("/");
+            client
+        })
+        .collect();
+    let each = (resident().saturating_sub(before)) * 1024 / clients.len();
+    assert!(each <= 4096, "{each} bytes for each");
+}
