@@ -42,7 +42,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
         return Failure::from(stopped).end();
     }
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
-        Ok(Standing::Master(audience, outlet)) => (audience, outlet),
+        Ok(Standing::Master(audience, outlet)) => (audience, *outlet),
         Ok(Standing::Starter(code)) => return code,
         Err(reason) => {
             tracing::error!("{reason}");
@@ -197,6 +197,7 @@ fn start(
     mut scene: Scene,
 ) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
+    outlet.route(&config, &source)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;

@@ -7,6 +7,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::directive::{Directive, Origin};
 use crate::kind::{Reading, Remark, Said, keepalive};
+use crate::kind_log::is_address;
 use crate::report::{Error, Problem};
 use crate::table::{Config, Listener, Process, Row, Sockets, row};
 
@@ -110,7 +111,23 @@ impl Config {
 
     /// Where the log goes from the start on, and the option that says so; the first of both is that of a daemon.
     pub fn log_file(&self) -> Option<(&'static str, &str)> {
-        self.daemon().or(self.logging.logto.as_deref().map(|path| ("logto", path)))
+        let logto = self.logging.logto.as_deref().filter(|path| !is_address(path));
+        self.daemon().or(logto.map(|path| ("logto", path)))
+    }
+
+    /// Lines of the log pass through the master, since somebody wants more of them than that they are written.
+    pub fn routes_log(&self) -> bool {
+        let it = &self.logging;
+        let loggers = [&it.logger, &it.req_logger, &it.log_syslog, &it.log_socket].iter().any(|list| !list.is_empty());
+        let patterns = [&it.log_route, &it.log_drain, &it.log_filter].iter().any(|list| !list.is_empty());
+        let udp = it.logto.as_deref().is_some_and(is_address);
+        loggers || patterns || udp || !it.log_encoder.is_empty() || self.routes_requests()
+    }
+
+    /// So do the lines of requests, apart from the others.
+    pub fn routes_requests(&self) -> bool {
+        let it = &self.logging;
+        !it.req_logger.is_empty() || !it.log_req_route.is_empty() || !it.log_req_encoder.is_empty()
     }
 
     /// The log of a daemon, where this is one.

@@ -88,6 +88,12 @@ impl Master {
             // They are forks of this executable, and end with their channels.
             return Some("router processes would be cut off");
         }
+        if self.outlet.pipes().next().is_some() {
+            return Some("lines on their way to loggers would be lost");
+        }
+        if self.beside.is_busy() {
+            return Some("attached daemons and crons would be lost sight of");
+        }
         let keeps = self.config().process.cap.is_some() && !privilege::is_root();
         keeps.then_some("capabilities (cap) would be lost")
     }
