@@ -293,3 +293,17 @@ fn the_instance_hears_that_it_is_known() {
     let text = String::from_utf8_lossy(&bytes[..length]);
     assert!(text.starts_with("[subscription ack] k => new node: 127.0.0.1:"), "{text}");
 }
+
+#[test]
+fn each_process_of_a_router_knows_each_node() {
+    let router = Router::start(Site::empty(), "fastrouter-processes = 3");
+    for number in 1..=3 {
+        router.server.wait_for(&format!("fastrouter {number} (pid"));
+    }
+    let node = instance("ours", &format!("subscribe-to = {}:example.com", router.ear));
+    router.wait_for_answer("example.com", "ours");
+    // All of them, whichever accepts.
+    eventually("thirty answers in a row", || (0..30).all(|_| router.ask("example.com") == "ours").then_some(()));
+    node.stop();
+    eventually("none in a row", || (0..30).all(|_| router.ask("example.com").is_empty()).then_some(()));
+}
