@@ -134,7 +134,6 @@ fn go_on(
     let listeners = Listeners::of(&config, &left.bound)?.open();
     let service = Service::of(&source.env);
     let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
-    let service = Service::of(&source.env);
     Ok(Master::new(First {
         source,
         config,
