@@ -99,6 +99,21 @@ fn backends_are_told_who_asks() {
 }
 
 #[test]
+fn a_load_balancer_says_who_asks() {
+    let server = start(site("inspect.py").ini("http-enable-proxy-protocol = true"));
+    let line = "PROXY TCP4 192.0.2.7 192.0.2.8 5555 443\r\n";
+    let mut client = server.connect();
+    client.send(line);
+    for _ in 0..2 {
+        let seen = client.get("/").json();
+        let value = |name: &str| seen["env"][name].as_str().unwrap_or_default().to_owned();
+        assert_eq!((value("REMOTE_ADDR"), value("REMOTE_PORT")), ("192.0.2.7".into(), "5555".into()));
+        assert_eq!((value("SERVER_ADDR"), value("SERVER_PORT")), ("192.0.2.8".into(), "443".into()));
+    }
+    server.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").closed();
+}
+
+#[test]
 fn a_websocket_passes_through() {
     let backend = Backend::new(|_, stream| {
         let head = String::from_utf8(read_head(stream)).unwrap();

@@ -140,7 +140,14 @@ fn start(
     gateways.prepare(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
     // Looked for here, so that a broken venv is told before anything is forked.
-    if !config.is_routers_only() {
+    if config.is_routers_only() {
+        for option in ["module", "wsgi-file", "mount"].into_iter().filter(|option| config.origin(option).is_some()) {
+            let place = Place(&config, option);
+            tracing::warn!(
+                "{option}: nothing but routers listens, so no application is loaded: socket = ADDRESS{place}"
+            );
+        }
+    } else {
         let interpreter = python::find(&config, &source.env)?;
         tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
     }

@@ -35,6 +35,6 @@ mod world;
 
 pub use self::front::{Asking, Front, Visitor};
 pub(crate) use self::host::Gateways;
-pub use self::mapper::Node;
+pub use self::mapper::{Id, Node};
 pub use self::settings::{Mapping, Patience, Router, Settings};
 pub use self::target::Target;

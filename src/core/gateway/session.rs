@@ -71,6 +71,8 @@ pub(super) struct Request {
     pub(super) head: Vec<u8>,
     pub(super) key: Vec<u8>,
     pub(super) body: Coming,
+    /// So much of it was passed on.
+    passed_bytes: u64,
     /// A body that was received before a backend was asked.
     pub(super) spool: Option<Spool>,
     pub(super) tried: Vec<Id>,
@@ -112,6 +114,7 @@ impl Request {
             head,
             key,
             body,
+            passed_bytes: 0,
             spool: None,
             tried: Vec::new(),
             node: None,
@@ -395,6 +398,12 @@ impl Session {
                     self.refuse_late(world, refusal);
                     return Err(());
                 }
+            }
+            request.passed_bytes += piece.len() as u64;
+            if world.settings.most_body.is_some_and(|most| request.passed_bytes > most) {
+                // Of a body in chunks, nobody knows before.
+                self.refuse_late(world, Refusal::BodyTooLarge);
+                return Err(());
             }
             link.client.body(&piece, &mut link.end.out);
             if let Coming::Done = request.body {
