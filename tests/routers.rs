@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -245,6 +246,42 @@ fn slow_clients_and_backends_cost_little_memory() {
     drop(slow);
     assert_eq!(server.get("/").body.len(), 50_000_000);
     assert!(resident() < before + 8 * 300, "{} KiB more", resident() - before);
+}
+
+#[test]
+fn nobody_waits_for_the_end_of_a_large_transfer() {
+    // Sends for as long as somebody reads.
+    let backend = Backend::new(|_, stream| {
+        if read_head(stream).starts_with(b"GET /small") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 1 << 20]).is_ok() {}
+    });
+    let raw = format!("rawrouter = 127.0.0.1:0\nrawrouter-to = {}", backend.address);
+    let server = router(&format!("{}{raw}", to(&[&backend])));
+    let address = server.log.wait_for("rawrouter on ");
+    let raw = address.split_whitespace().nth(2).unwrap().parse().unwrap();
+    for address in [server.address(), raw] {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut stream = std::net::TcpStream::connect(address).unwrap();
+                    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                    let mut some = vec![0; 1 << 20];
+                    while !over.load(Ordering::Relaxed) && stream.read(&mut some).is_ok_and(|got| got > 0) {}
+                });
+            }
+            for _ in 0..10 {
+                let mut client = Client::tcp(address);
+                client.send("GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                assert_eq!(client.answer().ok(), "ok");
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
 }
 
 #[test]
