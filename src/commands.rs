@@ -1,5 +1,5 @@
-//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl`, which asks a
-//! server instead of being one. The first word of the command line decides; everything else there is the server's.
+//! `ruwsgi check`, `explain` and `migrate`, which speak of a configuration instead of serving it, and `curl` and `vassals`,
+//! which ask a server instead of being one. The first word of the command line decides; everything else there is the server's.
 //!
 //! Each command reads its words and writes text; the first three load a file as `--ini FILE` would. Nothing is started.
 
@@ -7,6 +7,7 @@ mod check;
 mod curl;
 mod explain;
 mod migrate;
+mod vassals;
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
@@ -27,6 +28,7 @@ const VERBS: &[Verb] = &[
     Verb { command: explain::command, run: explain::run },
     Verb { command: migrate::command, run: migrate::run },
     Verb { command: curl::command, run: curl::run },
+    Verb { command: vassals::command, run: vassals::run },
 ];
 
 /// The exit code of the command that the first word asks for, if it asks for one.

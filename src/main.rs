@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use bstr::{BStr, BString, ByteSlice};
-use ruwsgi_core::exit;
+use ruwsgi_core::{Inheritance, exit};
 use ruwsgi_log::Log;
 use ruwsgi_options::{Error, Request, Source, survey};
 
@@ -19,11 +19,18 @@ fn main() -> ExitCode {
 }
 
 fn run() -> u8 {
-    let (log, source) = match (Log::stderr(), Source::capture()) {
+    let (log, mut source) = match (Log::stderr(), Source::capture()) {
         (Ok(log), Ok(source)) => (log, source),
         (Err(error), _) => return complain(&format!("standard error can't be written: {error}")),
         (_, Err(error)) => return complain(&format!("the current directory can't be read: {error}")),
     };
+    let left = match Inheritance::take(&mut source) {
+        Ok(left) => left,
+        Err(reason) => return complain(&reason),
+    };
+    if let Some(left) = left {
+        return go_on(left, source, &log);
+    }
     if let Some(code) = commands::run(&source) {
         return code;
     }
@@ -37,6 +44,25 @@ fn run() -> u8 {
     match fallback {
         Some(file) if code == exit::FAILED => fall_back(file.as_bstr(), &log),
         _ => code,
+    }
+}
+
+/// Goes on where another executable of this process was, or sees whether it could.
+fn go_on(left: Inheritance, source: Source, log: &Log) -> u8 {
+    if left.is_trial {
+        return ruwsgi_core::try_out(left, source, log);
+    }
+    log.subscribe();
+    match survey(&source, true).request() {
+        Ok(Request::Run(loaded)) => ruwsgi_core::resume(left, (source, loaded), log, plugins::ROUTERS),
+        // The trial has just read the same.
+        Ok(_) => complain("there is nothing to run any more"),
+        Err(error) => {
+            for line in error.lines() {
+                say(log, format!("error: {line}").as_bytes());
+            }
+            error.code()
+        }
     }
 }
 

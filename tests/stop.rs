@@ -16,6 +16,32 @@ fn busy(site: Site) -> (Server, Client) {
 }
 
 #[test]
+fn answers_during_a_stop_say_that_they_are_the_last() {
+    let server = Site::app("control.py").ini("drain-delay = 3\nthreads = 2").start();
+    let (mut kept, mut other, mut slow) = (server.connect(), server.connect(), server.connect());
+    assert_eq!(kept.get("/").field("Connection"), None);
+    assert_eq!(other.get("/").field("Connection"), None);
+    slow.send("GET /gate/last HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at last");
+    server.signal(Signal::SIGTERM);
+    server.wait_for("(drain-delay)");
+    // Front ends may not know it yet: whoever asks is answered.
+    for client in [&mut kept, &mut server.connect()] {
+        let answer = client.get("/");
+        assert_eq!((answer.ok(), answer.field("Connection")), ("hello", Some("close")));
+        client.closed();
+    }
+    server.wait_for("stopping:");
+    // Its head was not out when the stop began.
+    server.open_gate("last");
+    let answer = slow.answer();
+    assert_eq!((answer.ok(), answer.field("Connection")), ("behind last", Some("close")));
+    slow.closed();
+    assert_eq!(server.wait().code, 0);
+    drop(other);
+}
+
+#[test]
 fn term_lets_requests_finish() {
     let (mut server, mut client) = busy(Site::app("control.py"));
     server.signal(Signal::SIGTERM);

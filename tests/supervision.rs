@@ -240,10 +240,71 @@ fn harakiri_can_send_a_signal_first_and_say_what_the_kernel_knows() {
     server.wait_for("told to end");
     let line = server.wait_for("HARAKIRI [core 0] thread");
     assert!(line.contains("system call"), "{line}");
-    // What the old one accepts in the moment before it is told to stop goes down with it.
-    server.wait_for_workers(2);
     assert_eq!(server.get("/").ok(), "well");
     worker.wait_for_end("the worker after its grace");
+}
+
+#[test]
+fn what_a_doomed_worker_has_accepted_is_answered_by_its_successor() {
+    let code = r#"
+        import time
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/slow':
+                time.sleep(100)
+            body = environ['wsgi.input'].read() or b'well'
+            start_response('200 OK', [('Content-Length', str(len(body)))])
+            return [body]
+    "#;
+    let server = Site::code(code).ini("harakiri = 2\nprocesses = 1").start();
+    let worker = server.workers()[0];
+    let mut kept: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for client in &mut kept {
+        assert_eq!(client.get("/").ok(), "well");
+    }
+    let mut slow = server.connect();
+    slow.send("GET /slow HTTP/1.1\r\nHost: a\r\n\r\n");
+    // More than travel between workers at other times, and some whose bodies are not whole.
+    let mut waiting: Vec<Client> = (0..100).map(|_| server.connect()).collect();
+    for (number, client) in waiting.iter_mut().enumerate() {
+        let body = if number % 2 == 0 { "" } else { "Content-Length: 5\r\n" };
+        client.send(format!(
+            "GET /{number} HTTP/1.1\r\nHost: a\r\n{body}\r\n{}",
+            if number % 2 == 0 { "" } else { "he" }
+        ));
+    }
+    for client in &mut kept[..3] {
+        client.send("GET /kept HTTP/1.1\r\nHost: a\r\n\r\n");
+    }
+    assert_eq!(slow.answer().status, 504);
+    for client in waiting.iter_mut().skip(1).step_by(2) {
+        client.send("llo");
+    }
+    for (number, client) in waiting.iter_mut().enumerate() {
+        assert_eq!(client.answer().ok(), if number % 2 == 0 { "well" } else { "hello" }, "{number}");
+    }
+    for client in &mut kept[..3] {
+        assert_eq!(client.answer().ok(), "well");
+    }
+    // Their connections go on.
+    for client in kept.iter_mut().chain(&mut waiting) {
+        assert_eq!(client.get("/").ok(), "well");
+    }
+    worker.wait_for_end("the doomed worker");
+    assert_eq!(server.workers().len(), 1);
+}
+
+#[test]
+fn harakiri_loses_none_but_the_guilty_request() {
+    let server = Site::app("control.py").ini("harakiri = 1\nprocesses = 2\ndisable-logging = true").start();
+    under_load(&server, || {
+        for number in 0..3 {
+            let mut client = server.connect();
+            client.send(format!("GET /gate/never{number} HTTP/1.1\r\nHost: a\r\n\r\n"));
+            let born = server.births();
+            assert_eq!(client.answer().status, 504);
+            server.wait_for_workers(born + 1);
+        }
+    });
 }
 
 #[test]

@@ -19,16 +19,24 @@ fn main() {
     files.insert(root.join("Cargo.lock"));
     println!("cargo::rerun-if-changed={}", root.join("Cargo.toml").display());
     println!("cargo::rerun-if-changed={}", root.join("Cargo.lock").display());
-    let mut hash = DefaultHasher::new();
-    for file in &files {
-        file.strip_prefix(&root).unwrap_or(file).hash(&mut hash);
-        std::fs::read(file).unwrap_or_default().hash(&mut hash);
-    }
+    let mut hash = hash_of(&files, &root);
     for name in ["PROFILE", "TARGET", "OPT_LEVEL", "DEBUG", "RUSTC", "CARGO_ENCODED_RUSTFLAGS", "CARGO_PKG_VERSION"] {
         println!("cargo::rerun-if-env-changed={name}");
         std::env::var(name).unwrap_or_default().hash(&mut hash);
     }
     println!("cargo::rustc-env=RUWSGI_BUILD={:016x}", hash.finish());
+    let shapes = ["contract", "sys/channel.rs", "sys/lock.rs", "sys/memory.rs"].map(|part| root.join("src").join(part));
+    files.retain(|file| shapes.iter().any(|shape| file.starts_with(shape)));
+    println!("cargo::rustc-env=RUWSGI_SHAPE={:016x}", hash_of(&files, &root).finish());
+}
+
+fn hash_of(files: &BTreeSet<PathBuf>, root: &Path) -> DefaultHasher {
+    let mut hash = DefaultHasher::new();
+    for file in files {
+        file.strip_prefix(root).unwrap_or(file).hash(&mut hash);
+        std::fs::read(file).unwrap_or_default().hash(&mut hash);
+    }
+    hash
 }
 
 fn collect(folder: &Path, files: &mut BTreeSet<PathBuf>) {

@@ -71,6 +71,7 @@ mod head {
     pub(super) const MEASURED: usize = 4;
     pub(super) const PAST: usize = 5;
     pub(super) const PAUSED: usize = 6;
+    pub(super) const CLOSING: usize = 7;
 }
 
 /// How far a worker is.
@@ -216,6 +217,11 @@ impl Scoreboard {
         self.area.words()[head::PAUSED].store(paused.into(), Relaxed);
     }
 
+    /// The instance stops soon (the master): whoever is answered should go elsewhere next.
+    pub fn set_closing(&self) {
+        self.area.words()[head::CLOSING].store(1, Relaxed);
+    }
+
     /// From here on each request is measured: somebody wants to know times and sizes.
     pub fn measure(&self) {
         self.area.words()[head::MEASURED].store(1, Relaxed);
@@ -333,6 +339,18 @@ impl<'s> Seat<'s> {
     #[must_use]
     pub fn is_paused(&self) -> bool {
         self.head[head::PAUSED].load(Relaxed) != 0
+    }
+
+    /// The instance stops soon.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.head[head::CLOSING].load(Relaxed) != 0
+    }
+
+    /// Some request is past its deadline.
+    #[must_use]
+    pub fn is_late(&self, now_ms: u64) -> bool {
+        (0..self.cores).any(|core| self.core(core).is_late(now_ms))
     }
 
     /// Somebody wants to know times and sizes.
@@ -495,6 +513,11 @@ impl CoreSeat<'_> {
             word.store(u64::from_le_bytes(eight), Relaxed);
         }
         self.set_deadline(deadline_ms);
+    }
+
+    fn is_late(&self, now_ms: u64) -> bool {
+        let deadline_ms = self.words[2].load(Relaxed);
+        self.epoch() % 2 == 1 && deadline_ms != 0 && deadline_ms <= now_ms
     }
 
     /// Says when the request must be over, by `clock::coarse_ms`; 0 for never.

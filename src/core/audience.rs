@@ -17,6 +17,7 @@ use ruwsgi_sys::stdio;
 
 use crate::logfile::{Opened, Outlet};
 use crate::start::Failure;
+use crate::vassal::is_vassal;
 use crate::{exit, why};
 
 /// So much of the log of a start that failed is shown, in bytes: the traceback is in its last lines.
@@ -49,7 +50,8 @@ impl Audience {
             return Ok(Standing::Master(Self::default(), outlet));
         };
         let opened = Opened::new(config, source, said)?;
-        let ear = if config.daemon().is_some() {
+        // A vassal stays with its emperor, as uWSGI's does.
+        let ear = if config.daemon().is_some() && !is_vassal(&source.env) {
             let starter = Starter { content: opened.content(), shows_log: said.0 == "daemonize2", file: said.1 };
             match starter.detach().map_err(|error| format!("{}: {}", said.0, why(&error)))? {
                 Detached::Daemon(pipe) => Ear::Parent(pipe.into()),

@@ -38,7 +38,8 @@ pub fn on_paper(config: &Config) -> Vec<Problem> {
             }
         }
     }
-    if config.listeners().is_empty() && !config.is_routers_only() {
+    let serves_itself = config.is_routers_only() || !config.emperor.provinces.is_empty();
+    if config.listeners().is_empty() && !serves_itself {
         problems.push(Problem::error("nothing to listen on: say socket = ADDRESS, or http-socket = ADDRESS"));
     }
     problems

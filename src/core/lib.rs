@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod emperor;
 pub mod gateway;
 pub mod inspect;
 mod listeners;
@@ -16,10 +17,14 @@ mod python;
 mod start;
 pub mod subscription;
 mod unknown;
+mod upgrade;
+mod vassal;
 
+pub use emperor::ask as ask_emperor;
 pub use pidfile::{pause, reload, stop};
 use ruwsgi_stage::{Place, why};
-pub use start::run;
+pub use start::{resume, run};
+pub use upgrade::{Inheritance, try_out};
 
 /// The exit codes of the binary.
 pub mod exit {

@@ -7,17 +7,18 @@ mod given;
 use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Listener, Mapped};
 use ruwsgi_sys::listen::{self, At, Owner, Place as Seen, Tuning};
-use ruwsgi_sys::privilege;
+use ruwsgi_sys::{exec, privilege};
 
 pub(crate) use self::address::Address;
 pub(crate) use self::given::{VARIABLES, with_given};
 use crate::subscription::Socket;
+use crate::upgrade::Socket as Left;
 use crate::{Place, why};
 
 /// The queue of a listening socket where nobody says how long.
@@ -244,36 +245,44 @@ pub(crate) fn door(
     if let Some(bound) = former.iter().find(|bound| bound.key == key) {
         return Ok(bound.clone());
     }
+    let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
     let bind = || {
-        let mode = config.sockets.chmod_socket.unwrap_or(DOOR_MODE);
-        let (fd, shown, file) = match &address {
-            Address::Inet { .. } => {
-                let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
-                let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
-                (fd, at.to_string(), None)
-            }
-            Address::Abstract(name) => {
-                (listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None)
-            }
-            Address::Given(number) => {
-                let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
-                (fd, shown(&at), None)
-            }
-            Address::Unix(path) => {
-                let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
-                free_place(&path)?;
-                let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
-                let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
-                (fd, said.to_owned(), Some((path, identity)))
-            }
-        };
-        listen::listen(fd.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
-        Ok((fd, shown, file))
+        let plain = bind_plain(&address, said, mode)?;
+        listen::listen(plain.0.as_fd(), DOOR_BACKLOG).map_err(|error| in_words(&error))?;
+        Ok(plain)
     };
     let (fd, shown, file) = bind().map_err(|why: String| format!("{option}: {said} {why}{place}"))?;
     tracing::info!("{option} at {shown}");
     let (backlog, vacuum) = (Cell::new(DOOR_BACKLOG), Cell::new(true));
     Ok(Rc::new(Bound { fd, key, shown: format!("{option} at {shown}"), backlog, file, vacuum }))
+}
+
+/// A socket, where it is, and the file that it has made.
+pub(crate) type Plain = (OwnedFd, String, Option<(PathBuf, (u64, u64))>);
+
+/// Binds an address as it is; a file has this mode. It does not listen yet.
+pub(crate) fn bind_plain(address: &Address, said: &str, mode: u32) -> Result<Plain, String> {
+    match address {
+        Address::Inet { .. } => {
+            let fd = listen::tcp(address.resolve()?, false).map_err(|error| in_words(&error))?;
+            let at = listen::local_address(fd.as_fd()).map_err(|error| in_words(&error))?;
+            Ok((fd, at.to_string(), None))
+        }
+        Address::Abstract(name) => {
+            Ok((listen::abstract_unix(name).map_err(|error| in_words(&error))?, said.to_owned(), None))
+        }
+        Address::Given(number) => {
+            let (fd, at) = listen::inherited(*number).map_err(|error| in_words(&error))?;
+            Ok((fd, shown(&at), None))
+        }
+        Address::Unix(path) => {
+            let path = std::path::absolute(path).map_err(|error| in_words(&error))?;
+            free_place(&path)?;
+            let fd = listen::unix(&path, mode).map_err(|error| in_words(&error))?;
+            let identity = listen::file_identity(&path).ok_or("was removed while it was bound")?;
+            Ok((fd, said.to_owned(), Some((path, identity))))
+        }
+    }
 }
 
 /// A file that is in the way of a socket: a socket that nobody listens on goes.
@@ -316,6 +325,42 @@ impl Bound {
         match self.key.address {
             Address::Inet { .. } => (listen::queue(&self.fd), self.backlog.get()),
             _ => (0, 0),
+        }
+    }
+
+    /// One that the former executable has left.
+    pub(crate) fn inherited(left: &Left) -> Result<Self, String> {
+        let failed = |why: String| format!("{} was left to this executable, and {why}", left.shown);
+        let address = Address::parse(&left.address).map_err(failed)?;
+        Ok(Self {
+            fd: exec::inherited(left.fd).map_err(|error| failed(format!("can't be used: {}", why(&error))))?,
+            // A handful, and all of them are there to the end.
+            key: Key::of(Box::leak(left.protocol.clone().into_boxed_str()), &address),
+            shown: left.shown.clone(),
+            backlog: Cell::new(left.backlog),
+            file: left.file.clone(),
+            vacuum: Cell::new(left.vacuum),
+        })
+    }
+
+    /// What there is to know of it for another executable.
+    pub(crate) fn left(&self) -> Left {
+        Left {
+            fd: self.fd.as_raw_fd(),
+            protocol: self.key.protocol.to_owned(),
+            address: self.key.address.text(),
+            shown: self.shown.clone(),
+            backlog: self.backlog.get(),
+            file: self.file.clone(),
+            vacuum: self.vacuum.get(),
+        }
+    }
+
+    /// The number under which it was given to the server: another executable looks for it there, too.
+    pub(crate) fn given(&self) -> Option<RawFd> {
+        match self.key.address {
+            Address::Given(number) => Some(number),
+            _ => None,
         }
     }
 
@@ -414,7 +459,7 @@ fn check_map(config: &Config) -> Result<(), String> {
 }
 
 /// `chown-socket`: `user`, `user:group` or `:group`, by names or numbers.
-fn owner(config: &Config) -> Result<Option<Owner>, String> {
+pub(crate) fn owner(config: &Config) -> Result<Option<Owner>, String> {
     let Some(text) = &config.sockets.chown_socket else { return Ok(None) };
     let place = Place(config, "chown-socket");
     let wrong = |why: String| format!("chown-socket: {why}{place}");
@@ -430,7 +475,7 @@ fn owner(config: &Config) -> Result<Option<Owner>, String> {
     Ok(Some(Owner { user, group: group.map(by_group).transpose()? }))
 }
 
-fn backlog(config: &Config) -> u32 {
+pub(crate) fn backlog(config: &Config) -> u32 {
     let most = listen::somaxconn();
     match config.sockets.listen {
         Some(asked) if asked > most => {
@@ -443,7 +488,7 @@ fn backlog(config: &Config) -> u32 {
     }
 }
 
-fn in_words(error: &io::Error) -> String {
+pub(crate) fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "is in use: another server listens on it".to_owned(),
         io::ErrorKind::AddrNotAvailable => "is no address of this machine".to_owned(),

@@ -3,15 +3,16 @@
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Source};
 use ruwsgi_stage::privileges;
-use ruwsgi_sys::stdio;
+use ruwsgi_sys::{exec, stdio};
 
+use crate::upgrade::Kept;
 use crate::{Place, why};
 
 /// The permissions of a new log file, as uWSGI has them.
@@ -58,6 +59,21 @@ impl Outlet {
     /// A log that goes to standard error.
     pub(crate) fn of(log: &Log) -> Self {
         Self { log: log.clone(), file: None }
+    }
+
+    /// The log of a process whose output goes to this file already.
+    pub(crate) fn inherited(log: &Log, kept: Option<&Kept>) -> Result<Self, String> {
+        let opened = |kept: &Kept| {
+            let file = exec::inherited(kept.fd).map_err(|error| format!("the log: {}", why(&error)))?;
+            Ok::<_, String>(Opened { path: kept.path.clone(), file: file.into() })
+        };
+        Ok(Self { log: log.clone(), file: kept.map(opened).transpose()? })
+    }
+
+    /// The file, for another executable.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        let opened = self.file.as_ref()?;
+        Some(Kept { fd: opened.file.as_raw_fd(), path: opened.path.clone() })
     }
 
     /// The log, standard output and standard error go there from here on.

@@ -4,19 +4,24 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use memchr::memmem;
 use ruwsgi_contract::{MARK, MARK_START};
 use ruwsgi_options::{Config, Source};
 
+use crate::upgrade::Stamp;
 use crate::why;
 
 const NAME: &str = "libruwsgi_python.so";
 const WINDOW_BYTES: usize = 64 * 1024;
 
 /// The extension module.
-pub(crate) struct Module(File);
+pub(crate) struct Module {
+    file: File,
+    path: PathBuf,
+    stamp: Option<Stamp>,
+}
 
 impl Module {
     /// Finds it: beside the executable (a build), in `deps/` (a test, which refreshes only that), in `../lib/ruwsgi`
@@ -29,17 +34,25 @@ impl Module {
         let said = config.python.plugins_dir.iter().map(|said| source.cwd.join(said));
         for path in usual.into_iter().chain(said).map(|folder| folder.join(NAME)) {
             match check(&path) {
-                Ok(file) => return Ok(Self(file)),
+                Ok(file) => {
+                    let stamp = file.metadata().ok().as_ref().map(Stamp::of);
+                    return Ok(Self { file, path, stamp });
+                }
                 Err(why) => tried.push(format!("{} ({why})", path.display())),
             }
         }
         Err(format!("the extension module is missing: tried {}", tried.join(", ")))
     }
+
+    /// Another file stands in its place by now. Where there is none, this one is still good.
+    pub(crate) fn has_successor(&self) -> bool {
+        Stamp::at(&self.path).is_some_and(|stamp| Some(stamp) != self.stamp)
+    }
 }
 
 impl AsFd for Module {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.file.as_fd()
     }
 }
 

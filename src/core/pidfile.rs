@@ -2,9 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
-use ruwsgi_sys::signal;
+use ruwsgi_sys::{exec, signal};
+
+use crate::upgrade::Kept;
 
 /// A pidfile that holds our pid. Dropped, it is removed; before [`keep`](Self::keep), what it held before comes back,
 /// so that a start that fails harms no instance that runs.
@@ -29,6 +32,17 @@ impl Pidfile {
         let mut pidfile = Self { path, file, text, former };
         pidfile.put(&pidfile.text.clone())?;
         Ok(pidfile)
+    }
+
+    /// One that the former executable of this process has written.
+    pub(crate) fn inherited(kept: &Kept) -> io::Result<Self> {
+        let file = exec::inherited(kept.fd)?.into();
+        Ok(Self { path: kept.path.clone(), file, text: format!("{}\n", std::process::id()), former: None })
+    }
+
+    /// The file, for another executable.
+    pub(crate) fn kept(&self) -> Kept {
+        Kept { fd: self.file.as_raw_fd(), path: self.path.clone() }
     }
 
     /// Writes our pid once more: somebody may have removed the file, or written there.

@@ -1,11 +1,13 @@
 //! The start, step by step: what needs root first, then the privileges go, then the rest. A step that fails is told in
 //! one line, and what the steps before it made is taken back by their own `Drop`.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ruwsgi_contract::VERSION;
 use ruwsgi_log::Log;
-use ruwsgi_options::{Config, Loaded, Source};
+use ruwsgi_options::{Config, Loaded, Meaning, Source};
 use ruwsgi_stage::hooks::{self, Phase, Scene};
 use ruwsgi_stage::privileges::{self, Moment};
 use ruwsgi_stage::{Stopped, limits};
@@ -16,18 +18,22 @@ use crate::audience::{Audience, Standing};
 use crate::gateway::{Gateways, Router};
 use crate::listeners::{Listeners, with_given};
 use crate::logfile::Outlet;
-use crate::master::environment;
-use crate::master::{First, Master};
+use crate::master::{First, Left, Master, environment};
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::unknown::Unknown;
-use crate::{Place, exit, python, why};
+use crate::upgrade::{Executable, Inheritance, State};
+use crate::vassal::Allegiance;
+use crate::{Place, emperor, exit, python, why};
 
 /// Runs an instance to its end; the exit code. `source` is what the configuration was loaded from, and is again at
 /// each reload; `routers` are those that are built in.
 #[must_use]
 pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]) -> u8 {
     log.set_date(loaded.config.logging.log_date.as_deref());
+    if let Some(leash) = emperor::leash(&source.env) {
+        return beside_a_master(source, loaded, log, leash);
+    }
     let mut scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
     // As yet, a signal ends this process, and the terminal sends it to all.
     scene.grouped = false;
@@ -43,9 +49,14 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
             return exit::FAILED;
         }
     };
+    let ended = if emperor::is_emperor(&loaded.config) {
+        emperor::run((source, loaded), (log, outlet), &audience, scene, None)
+    } else {
+        let gateways = Gateways::new(routers, log.clone());
+        start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run)
+    };
     // The last line that anybody reads is the reason.
-    let gateways = Gateways::new(routers, log.clone());
-    match start((source, loaded), (outlet, gateways), &audience, scene).and_then(Master::run) {
+    match ended {
         Ok(()) => {
             audience.dismiss();
             exit::DONE
@@ -53,6 +64,97 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
         Err(failure) => {
             audience.tell(&failure);
             failure.end()
+        }
+    }
+}
+
+/// The emperor of a master, which has sent the log where it goes.
+fn beside_a_master(source: Source, loaded: Loaded, log: &Log, leash: OwnedFd) -> u8 {
+    let scene = Scene::new(&loaded.config, environment(&source.env, &loaded.config));
+    match emperor::run((source, loaded), (log, Outlet::of(log)), &Audience::default(), scene, Some(leash)) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("emperor: {}", failure.reason);
+            failure.code
+        }
+    }
+}
+
+/// Goes on with what another executable of this process has left; the exit code.
+#[must_use]
+pub fn resume(
+    Inheritance { state, .. }: Inheritance,
+    (source, loaded): (Source, Loaded),
+    log: &Log,
+    routers: &'static [Router],
+) -> u8 {
+    log.set_date(loaded.config.logging.log_date.as_deref());
+    match go_on(state, (source, loaded), log, routers).and_then(Master::run) {
+        Ok(()) => exit::DONE,
+        Err(failure) => {
+            tracing::error!("{}", failure.reason);
+            failure.code
+        }
+    }
+}
+
+fn go_on(
+    state: State,
+    (source, loaded): (Source, Loaded),
+    log: &Log,
+    routers: &'static [Router],
+) -> Result<Master, Failure> {
+    let config = with_given(loaded.config, &source.env)?;
+    show_name(&config);
+    tracing::info!(
+        "ruwsgi {VERSION} (pid {}) goes on where {} was: {} workers, {} sockets",
+        std::process::id(),
+        state.version,
+        state.workers.len(),
+        state.sockets.len()
+    );
+    let unknown = Unknown::among(loaded.warnings);
+    limits::permit(&config)?;
+    let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
+    reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
+    let outlet = Outlet::inherited(log, state.log.as_ref())?;
+    let module = Module::find(&config, &source)?;
+    let executable = executable(&config, &source);
+    let mut scene = Scene::new(&config, environment(&source.env, &config));
+    let meaning = |(signal, function): &(i32, String)| Some((*signal, Meaning::named(function)?));
+    scene.meanings = state.meanings.iter().filter_map(meaning).collect();
+    let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
+    let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
+    let left = Left::take(state)?;
+    // Listeners that are new are bound by the reload with which it begins.
+    let listeners = Listeners::of(&config, &left.bound)?.open();
+    let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
+    Ok(Master::new(First {
+        source,
+        config,
+        listeners,
+        module,
+        pidfiles,
+        signals,
+        outlet,
+        audience,
+        unknown,
+        scene,
+        emperor: None,
+        court: None,
+        gateways,
+        executable,
+        left,
+    })?)
+}
+
+/// Without it, there is no upgrade: somebody should know, and nothing else is lost.
+fn executable(config: &Config, source: &Source) -> Option<Executable> {
+    match Executable::current(source, config.process.binary_path.as_deref()) {
+        Ok(executable) => Some(executable),
+        Err(error) => {
+            tracing::warn!("the executable can't be looked at, so that no reload is an upgrade: {}", why(&error));
+            None
         }
     }
 }
@@ -111,6 +213,7 @@ fn start(
     scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
     let module = Module::find(&config, &source)?;
+    let executable = executable(&config, &source);
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
     }
@@ -124,6 +227,7 @@ fn start(
     pidfiles.extend(pidfile(&config, "pidfile", config.process.pidfile.as_deref())?);
     hooks::run(Phase::PreJail, &config, &mut scene)?;
     hooks::run(Phase::InJail, &config, &mut scene)?;
+    let mut court = if config.emperor.early { emperor::Child::of(&config, &source)? } else { None };
     let lowers = privileges::moment(&config) == Moment::AtStart;
     if lowers && !listeners.need_owner() && !config.process.drop_after_init {
         privileges::lower(&config, &mut scene)?;
@@ -153,7 +257,13 @@ fn start(
     }
     outlet.turn_to_second(&config, &source)?;
     let audience = audience.clone();
-    Ok(Master::new(First {
+    let emperor = Allegiance::sworn(&source.env, &config);
+    if court.is_none() {
+        court = emperor::Child::of(&config, &source)?;
+    }
+    // What ties it to an emperor, or an emperor to it, is not handed on: it is the emperor's to start it anew.
+    let executable = executable.filter(|_| emperor.is_none() && court.is_none());
+    let first = First {
         source,
         config,
         listeners,
@@ -163,13 +273,18 @@ fn start(
         outlet,
         audience,
         unknown,
-        gateways,
         scene,
-    })?)
+        emperor,
+        court,
+        gateways,
+        executable,
+        left: None,
+    };
+    Ok(Master::new(first)?)
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.
-fn limit_files(config: &Config, count: u32) {
+pub(crate) fn limit_files(config: &Config, count: u32) {
     let place = Place(config, "max-fd");
     match process::limit_files(count.into()) {
         Ok(got) if got == u64::from(count) => {}

@@ -48,6 +48,12 @@ const LIFE: &[Difference] = &[
         "",
     ),
     differs(
+        "a reload where another executable is on the disk",
+        "executes it; one that does not work ends the server",
+        "tries it first, then executes it; one that does not work leaves the one that runs",
+        "",
+    ),
+    differs(
         "an application that does not load",
         "the server starts and answers 500",
         "exit code 22; at a reload the old code goes on",
@@ -345,6 +351,51 @@ const CONFIGURATION: &[Difference] = &[
     ),
 ];
 
+/// Emperors and vassals.
+const EMPEROR: &[Difference] = &[
+    differs(
+        "a vassal whose file goes, and vassals of an `emperor` that stops",
+        "are stopped at once",
+        "finish their requests, for `emperor-curse-tolerance` (30 s) or `reload-mercy` (30 s) at most",
+        "emperor-graceful-shutdown = false",
+    ),
+    differs(
+        "the stop byte of an `emperor`",
+        "requests are killed",
+        "requests are finished; a second one kills them",
+        "",
+    ),
+    differs("an `emperor` that dies", "the kernel kills its vassals", "vassals finish their requests and stop", ""),
+    differs(
+        "a changed file of a vassal",
+        "a later time, seen within `emperor-freq`",
+        "another time or another content, told by the kernel; behind a link another file counts only with another content",
+        "",
+    ),
+    differs("names of vassals that begin with a dot", "are vassals", "are passed over", ""),
+    differs(
+        "a vassal that keeps failing",
+        "waits a second longer each time, whatever happens to its file",
+        "waits twice as long each time; a changed file is tried at once",
+        "",
+    ),
+    differs("lines of vassals in the log of their `emperor`", "as they are", "behind the name of the vassal", ""),
+    differs(
+        "sockets of `emperor-on-demand-extension` and its kin",
+        "open to everybody",
+        "mode 660, and the vassal's own under `emperor-tyrant`",
+        "chmod-socket = 666",
+    ),
+    differs(
+        "`emperor-tyrant`",
+        "asks for an owner that is not root",
+        "also that nobody else may write the file, its folders and links",
+        "",
+    ),
+    differs("`emperor` = an unknown scheme", "a directory or a pattern", "an error", ""),
+    differs("`SIGHUP` of an `emperor`", "all vassals reload", "its own configuration is read, too", ""),
+];
+
 /// All differences, under their headings.
 pub const DIFFERENCES: &[(&str, &[Difference])] = &[
     ("Start, stop, reload", LIFE),
@@ -352,6 +403,7 @@ pub const DIFFERENCES: &[(&str, &[Difference])] = &[
     ("Requests", REQUESTS),
     ("Responses", RESPONSES),
     ("Configuration", CONFIGURATION),
+    ("Emperor and vassals", EMPEROR),
 ];
 
 #[cfg(test)]

@@ -39,6 +39,8 @@ const NO_OPTIONS: &[&str] = &[
     "UWSGI_JAIL_PID",
     "UWSGI_ORIGINAL_PROC_NAME",
     "RUWSGI_FALLBACKS",
+    "RUWSGI_EMPEROR_LEASH",
+    "RUWSGI_VASSALS_CONTROL",
 ];
 
 /// Loops and files that say more than this have gone astray; nobody writes that much.

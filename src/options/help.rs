@@ -153,7 +153,7 @@ mod tests {
         for part in ["Workers:", "Sockets:", "Process:", "Python:", "Logging:", "Configuration:", "-p, --processes"] {
             assert!(help.contains(part), "{part}\n{help}");
         }
-        assert!(!help.contains("--emperor"));
+        assert!(!help.contains("--legion"));
         assert!(help.ends_with('\n') && help.lines().all(|line| line.len() < 125), "{help}");
     }
 

@@ -138,6 +138,20 @@ pub enum Meaning {
     Stats,
 }
 
+impl Meaning {
+    /// uWSGI's function for it.
+    #[must_use]
+    pub fn function(self) -> &'static str {
+        FUNCTIONS.iter().find(|(_, meaning)| *meaning == self).map_or("", |(name, _)| name)
+    }
+
+    /// What a function of uWSGI's does.
+    #[must_use]
+    pub fn named(function: &str) -> Option<Self> {
+        FUNCTIONS.iter().find(|(name, _)| *name == function).map(|(_, meaning)| *meaning)
+    }
+}
+
 /// uWSGI's functions that `unix_signal` can name.
 const FUNCTIONS: [(&str, Meaning); 6] = [
     ("gracefully_kill_them_all", Meaning::Stop),

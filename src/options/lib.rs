@@ -47,6 +47,7 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_emperor;
 mod kind_hook;
 mod kind_language;
 mod kind_log;
@@ -70,6 +71,8 @@ mod meaning;
 #[cfg(feature = "argv")]
 mod migrate;
 mod plugin;
+#[cfg(feature = "argv")]
+mod pushed;
 #[cfg(test)]
 mod random;
 #[cfg(feature = "argv")]
@@ -99,6 +102,7 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_emperor::{Province, ProvinceKind};
 pub use kind_hook::{Action, Awaited, Hook, Meaning};
 pub use kind_privilege::{Bounds, CAPABILITIES};
 pub use kind_static::{Encoding, ServedBy};
@@ -121,6 +125,6 @@ pub use source::Source;
 #[cfg(feature = "argv")]
 pub use status::summary;
 pub use table::{
-    Cheaper, Collected, Config, Control, Expiry, FastRouter, Hooks, HttpRouter, Listener, Logging, Mapped, Mount,
-    Process, Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
+    Cheaper, Collected, Config, Control, Emperor, Expiry, FastRouter, Hooks, HttpRouter, Listener, Logging, Mapped,
+    Mount, Process, Python, RawRouter, Sockets, StaticFiles, StaticMap, Stats, Subscriptions, Workers,
 };

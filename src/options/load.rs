@@ -12,6 +12,7 @@ use crate::expand::expand;
 use crate::gather::{Ending, Gather};
 use crate::help;
 use crate::judge::{Circumstances, judge};
+use crate::kind_emperor::monitors;
 use crate::known::{all_names, known};
 use crate::record::Record;
 use crate::report::{Error, Problem};
@@ -199,6 +200,9 @@ fn instead(gather: &Gather<'_>, config: &Config) -> Option<Request> {
     }
     if control.help_all {
         return Some(Request::Help(help::all()));
+    }
+    if control.monitor_list {
+        return Some(Request::Help(monitors().flat_map(|name| [name, "://\n"]).collect()));
     }
     if control.options_status {
         return Some(Request::Help(status()));

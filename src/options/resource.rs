@@ -16,6 +16,7 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use bstr::{BStr, ByteSlice};
 
 use crate::attached;
+use crate::pushed;
 
 /// The largest text, in bytes: beyond it something is read that is no configuration.
 const MOST: u64 = 16 << 20;
@@ -33,6 +34,7 @@ enum Scheme {
     Descriptor,
     Data,
     Section,
+    Emperor,
     Refused(&'static str),
 }
 
@@ -48,7 +50,7 @@ const SCHEMES: &[(&str, Scheme)] = &[
     ("sym", Scheme::Refused(NO_SYMBOLS)),
     ("call", Scheme::Refused(NO_SYMBOLS)),
     ("callint", Scheme::Refused(NO_SYMBOLS)),
-    ("emperor", Scheme::Refused("there is no emperor yet")),
+    ("emperor", Scheme::Emperor),
 ];
 
 /// The scheme of a name, if it has one, and what follows it. Other text before `://` is a part of a path.
@@ -70,7 +72,10 @@ pub fn path(name: &BStr) -> Option<&Path> {
 
 /// Whether the text comes from the machine, not from a file that somebody named.
 pub fn is_of_the_machine(name: &BStr) -> bool {
-    matches!(scheme(name), Some((Scheme::Exec | Scheme::Descriptor | Scheme::Data | Scheme::Section, _)))
+    matches!(
+        scheme(name),
+        Some((Scheme::Exec | Scheme::Descriptor | Scheme::Data | Scheme::Section | Scheme::Emperor, _))
+    )
 }
 
 /// A name with a section behind it, as `app.ini:web`; the name is empty in `:web`.
@@ -96,6 +101,7 @@ pub fn read(cwd: &Path, name: &BStr) -> Result<Arc<[u8]>, String> {
             attached::data(&own_binary()?, slot.ok_or("the number of a slot is missing")?).map(Arc::from)
         }
         Some((Scheme::Section, section)) => attached::section(&own_binary()?, section).map(Arc::from),
+        Some((Scheme::Emperor, _)) => pushed::read(),
         Some((Scheme::Refused(reason), _)) => Err(reason.into()),
         Some((Scheme::File, _)) | None => file(&cwd.join(path(name).unwrap_or(Path::new("")))),
     }
@@ -201,7 +207,7 @@ mod tests {
         for name in ["sym://x", "call://x", "callint://x"] {
             assert!(read(name).is_err_and(|reason| reason.contains("symbols")), "{name}");
         }
-        assert!(read("emperor://x").is_err());
+        assert!(read("emperor://x").is_err_and(|reason| reason.contains("no emperor")));
         assert_eq!(read("fd://9999"), Err("this descriptor is not open".into()));
         assert_eq!(read("fd://x"), Err("no number of a descriptor".into()));
         assert_eq!(read("data://0"), Err("nothing is appended to the executable in slot 0".into()));

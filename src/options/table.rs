@@ -11,6 +11,7 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_emperor::{Namespaces, Places, Settings};
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
 use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
@@ -149,6 +150,7 @@ pub const OURS: &[&str] = &[
     "evil-reload-on-pss",
     "http-router",
     "rawrouter-proxy-protocol",
+    "emperor-control",
     "static-fallback",
     "static-fallback-except",
     "static-encodings",
@@ -634,7 +636,7 @@ options! {
         ["close-on-exec2"] => close_on_exec2: Flag = true;
         /// the application may read the standard input of the server
         ["honour-stdin"] => honour_stdin: Flag;
-        /// accepted: a reload starts no other program
+        /// the executable that a reload becomes, where it is not the one that runs
         ["binary-path"] => binary_path: Text as "FILE";
         /// run in the background, and log to this file
         ["daemonize"], 'd' => daemonize: LogFile;
@@ -928,6 +930,106 @@ options! {
         ["die-on-idle"] => die_on_idle: Flag;
     }
 
+    /// Many instances, one for each file of a directory.
+    pub struct Emperor: "Emperor and vassals" as emperor {
+        /// run an instance for each file there: a directory, a pattern, list://FILE
+        ["emperor"] => provinces: Places;
+        /// start the emperor before the privileges are dropped
+        ["early-emperor"] => early: Flag;
+        /// files of this suffix are vassals, too
+        ["emperor-extra-extension", "emperor-extra-ext"] => extra_extensions: Paths as "EXT";
+        /// the time of a link counts, not that of its file
+        ["emperor-nofollow"] => nofollow: Flag;
+        /// how often all files are looked at: 3, or 30 where the kernel tells of changes
+        ["emperor-freq"] => freq: MaybeSeconds;
+        /// how long after a start the next one may be, in milliseconds [1000]
+        ["emperor-throttle"] => throttle: Requests as "MS" = 1_000;
+        /// how long a vassal that keeps failing waits at most, in milliseconds [180000]
+        ["emperor-max-throttle"] => max_throttle: Requests as "MS" = 180_000;
+        /// a vassal that keeps failing waits no longer each time
+        ["emperor-no-blacklist"] => no_blacklist: Flag;
+        /// kill a vassal that has sent heartbeats and sends none for so long [30]
+        ["emperor-required-heartbeat"] => required_heartbeat: Seconds = 30;
+        /// kill a vassal that was told to stop and has not for so long [30]
+        ["emperor-curse-tolerance"] => curse_tolerance: Seconds = 30;
+        /// vassals finish their requests when they are stopped (on)
+        ["emperor-graceful-shutdown"] => graceful: Flag = true;
+        /// run vassal files that are executable: what they print is the configuration
+        ["emperor-magic-exec"] => magic_exec: Flag;
+        /// start vassals with this program
+        ["emperor-wrapper"] => wrapper: OnePath as "FILE";
+        /// try this program first
+        ["emperor-wrapper-override"] => wrapper_override: MorePaths as "FILE";
+        /// try this program when the others can't be started
+        ["emperor-wrapper-fallback"] => wrapper_fallback: MorePaths as "FILE";
+        /// show this in ps for the emperor
+        ["emperor-procname"] => procname: Text as "NAME";
+        /// write the pid of the emperor to this file
+        ["emperor-pidfile"] => pidfile: OnePath as "FILE";
+        /// tell the statistics of vassals in JSON there
+        ["emperor-stats", "emperor-stats-server"] => stats: Text as "ADDRESS";
+        /// take orders of `ruwsgi vassals` at this unix socket
+        ["emperor-control"] => control: OnePath as "FILE";
+        /// a connection to what FILE.EXT names starts a vassal
+        ["emperor-on-demand-extension", "emperor-on-demand-ext"] => on_demand_extension: Text as "EXT";
+        /// the same, with NAME.socket in this directory
+        ["emperor-on-demand-directory", "emperor-on-demand-dir"] => on_demand_directory: OnePath as "DIR";
+        /// the same, with the socket that this command prints
+        ["emperor-on-demand-exec"] => on_demand_exec: Text as "COMMAND";
+        /// a vassal runs as the owner of its file
+        ["emperor-tyrant"] => tyrant: Flag;
+        /// the owner of a link counts, not that of its file
+        ["emperor-tyrant-nofollow"] => tyrant_nofollow: Flag;
+        /// it has all groups of that user
+        ["emperor-tyrant-initgroups"] => tyrant_initgroups: Flag;
+        /// vassals have these capabilities and no other
+        ["emperor-cap", "vassals-cap", "vassal-cap"] => capabilities: Capabilities;
+        /// vassals live in namespaces of their own
+        ["emperor-use-clone"] => namespaces: Namespaces;
+        /// always on: what a vassal leaves behind is ended with it
+        ["emperor-subreaper"] => subreaper: Flag = true;
+        /// say this option to each vassal
+        ["vassals-set", "vassal-set"] => set: Settings;
+        /// each vassal reads this file, too
+        ["vassals-include"] => include: MorePaths as "FILE";
+        /// before its own
+        ["vassals-include-before"] => include_before: MorePaths as "FILE";
+        /// each vassal reads this file behind everything else
+        ["vassals-inherit"] => inherit: MorePaths as "FILE";
+        /// the same; it stands before its own
+        ["vassals-inherit-before"] => inherit_before: MorePaths as "FILE";
+        /// run this command before a vassal starts, with its name behind it
+        ["vassals-start-hook"] => start_hook: Text as "COMMAND";
+        /// run this command when a vassal is gone, with its name behind it
+        ["vassals-stop-hook"] => stop_hook: Text as "COMMAND";
+        /// do this in each vassal before it starts
+        ["hook-as-vassal"] => hook_as_vassal: Actions;
+        /// mount this in each vassal before it starts
+        ["mount-as-vassal"] => mount_as_vassal: MountHooks;
+        /// unmount this in each vassal before it starts
+        ["umount-as-vassal"] => umount_as_vassal: UmountHooks;
+        /// run this in each vassal before it starts
+        ["exec-as-vassal"] => exec_as_vassal: Commands;
+        /// do this in the emperor when a vassal has started
+        ["hook-as-emperor"] => hook_as_emperor: Actions;
+        /// mount this in the emperor when a vassal has started
+        ["mount-as-emperor"] => mount_as_emperor: MountHooks;
+        /// unmount this in the emperor when a vassal has started
+        ["umount-as-emperor"] => umount_as_emperor: UmountHooks;
+        /// run this in the emperor when a vassal has started
+        ["exec-as-emperor"] => exec_as_emperor: Commands;
+        /// tell the emperor of this instance that it lives, so often
+        ["heartbeat"] => heartbeat: Seconds;
+        /// do this when this instance has found its emperor
+        ["hook-emperor-start"] => hook_start: Actions;
+        /// do this when the emperor wants this instance to stop
+        ["hook-emperor-stop"] => hook_stop: Actions;
+        /// do this when the emperor wants this instance to reload
+        ["hook-emperor-reload"] => hook_reload: Actions;
+        /// do this when the emperor of this instance is gone
+        ["hook-emperor-lost"] => hook_lost: Actions;
+    }
+
     /// What operators and their tools ask the master.
     pub struct Stats: "Statistics and health" as stats {
         /// tell statistics in JSON there: host:port, /path or @name
@@ -992,6 +1094,8 @@ options! {
         ["json", "js"], 'j' => json: Acted as "FILE";
         /// read this file of XML; FILE:id reads what has this id
         ["xml", "xmlconfig"], 'x' => xml: Acted as "FILE";
+        /// read this file, whose suffix says its format; without a known one it is INI
+        ["config"] => config: Acted as "FILE";
         /// read this file at this place
         ["include"] => include: Acted as "FILE";
         /// read this file after everything else
@@ -1094,6 +1198,8 @@ options! {
         ["help", "usage"], 'h' => help: Flag;
         /// print all options that work
         ["help-all"] => help_all: Flag;
+        /// print how vassals can be found and end
+        ["imperial-monitor-list", "imperial-monitors-list"] => monitor_list: Flag;
         /// print how many of uWSGI's options work
         ["options-status"] => options_status: Flag;
         /// print the version

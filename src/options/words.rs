@@ -6,6 +6,8 @@
 pub enum Act {
     /// Reads a file of this format.
     Load(Format),
+    /// Reads a file of the format that its name ends with, or else an INI file.
+    Config,
     /// Reads a file of the format that its name ends with.
     Include,
     /// Sets an option or a placeholder.
@@ -101,6 +103,7 @@ pub fn act(name: &str) -> Option<Act> {
         "yaml" | "yml" => Act::Load(Format::Yaml),
         "json" | "js" => Act::Load(Format::Json),
         "xml" | "xmlconfig" => Act::Load(Format::Xml),
+        "config" => Act::Config,
         "include" => Act::Include,
         "set" => Act::Set,
         "set-placeholder" | "set-ph" => Act::SetPlaceholder,
@@ -149,7 +152,6 @@ const WAIT: &[&str] = &[
     "flock-wait2",
     "spooler-processes",
     "signal",
-    "config",
     "connect-and-read",
     "print-sym",
     "print-symbol",

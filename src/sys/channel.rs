@@ -49,11 +49,7 @@ impl Channel {
 
     /// Takes over a descriptor that an `exec` passed on by number, and makes it close-on-exec again.
     pub fn inherited(number: RawFd) -> io::Result<Self> {
-        use nix::fcntl::{FcntlArg, FdFlag, fcntl};
-        // SAFETY: only asked whether it is open; an unknown number fails with EBADF below.
-        fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
-        // SAFETY: the number was handed to this process for exactly this owner, and is open.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(number) }))
+        crate::exec::inherited(number).map(Self)
     }
 
     /// From a descriptor that came in a message.

@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -29,8 +29,9 @@ pub struct Program<'a> {
     pub umask: Option<u32>,
     /// It reads our standard input; otherwise there is nothing to read.
     pub input: bool,
-    /// Descriptors that it gets under the numbers they have here. All others are close-on-exec.
-    pub keep: &'a [BorrowedFd<'a>],
+    /// Descriptors, open until it is started, that it gets under the numbers they have here. All others are
+    /// close-on-exec.
+    pub keep: &'a [RawFd],
     /// What else it differs in from this process.
     pub own: Own<'a>,
 }
@@ -59,7 +60,7 @@ pub struct Own<'a> {
 /// Starts it; its pid. An error is the exec's own: what is not there or not executable is told here, not by a dead
 /// child. The child has no signal blocked, ignores SIGINT and dies with this process, unless it is to have it otherwise.
 pub fn start(program: &Program<'_>) -> io::Result<i32> {
-    let keep: Vec<RawFd> = program.keep.iter().map(AsRawFd::as_raw_fd).collect();
+    let keep = program.keep.to_vec();
     let (parent, mask, own) = (process::id(), program.umask, &program.own);
     let (session, outlives, interruptible) = (own.session, own.outlives, own.interruptible);
     let limits = own.limits.to_vec();
@@ -89,8 +90,7 @@ pub fn start(program: &Program<'_>) -> io::Result<i32> {
             crate::listen::set_umask(mask);
         }
         for number in &keep {
-            // SAFETY: the caller's descriptors, borrowed until the exec is over, have the same numbers in the child.
-            fcntl(unsafe { BorrowedFd::borrow_raw(*number) }, FcntlArg::F_SETFD(FdFlag::empty()))?;
+            set_flags(*number, FdFlag::empty())?;
         }
         limits.iter().try_for_each(Limit::set)?;
         if outlives {
@@ -149,6 +149,38 @@ impl Ending {
     }
 }
 
+/// Becomes another program, which gets these descriptors under their numbers: the process stays, with its pid and its
+/// children, and signals stay blocked, so that none of them ends the other one before it is ready for them. It returns
+/// only where that can't be, and then nothing has changed.
+pub fn replace(program: &OsStr, argv: &[OsString], env: &[(OsString, OsString)], keep: &[RawFd]) -> io::Error {
+    let mut command = Command::new(program);
+    if let Some((name, args)) = argv.split_first() {
+        command.arg0(name).args(args);
+    }
+    command.env_clear().envs(env.iter().map(|(name, value)| (name, value)));
+    let set = |flags| keep.iter().try_for_each(|number| set_flags(*number, flags));
+    let error = match set(FdFlag::empty()) {
+        Ok(()) => command.exec(),
+        Err(error) => error,
+    };
+    // What is not open can't be set back either.
+    let _ = set(FdFlag::FD_CLOEXEC);
+    error
+}
+
+/// Takes over a descriptor that an exec has passed on by its number, and makes it close-on-exec again.
+pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
+    set_flags(number, FdFlag::FD_CLOEXEC)?;
+    // SAFETY: the number was handed to this process for exactly this owner, and is open.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+fn set_flags(number: RawFd, flags: FdFlag) -> io::Result<()> {
+    // SAFETY: nothing is done with the descriptor but to set its flags, and nothing at all where it is not open.
+    fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_SETFD(flags))?;
+    Ok(())
+}
+
 /// Programs that this process starts get this descriptor too.
 pub fn keep_at_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
     fcntl(fd, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -158,6 +190,7 @@ pub fn keep_at_exec(fd: BorrowedFd<'_>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     fn end_of(pid: i32) -> End {
         loop {
@@ -178,7 +211,7 @@ mod tests {
             env: &[("ONLY".into(), "this".into()), ("PATH".into(), "/usr/bin:/bin".into())],
             umask: Some(0o027),
             input: true,
-            keep: &[write.as_fd()],
+            keep: &[write.as_raw_fd()],
             own: Own::default(),
         };
         assert_eq!(end_of(start(&program).unwrap()), End::Exited(0));

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
@@ -82,17 +82,23 @@ pub fn root(path: &Path) -> io::Result<OwnedFd> {
 /// leads through a link that is not followed.
 pub fn find_beneath(root: BorrowedFd<'_>, path: &[u8], links: Links) -> io::Result<Found> {
     let path = CString::new(if path.is_empty() { b"." } else { path }).map_err(|_| Errno::EINVAL)?;
-    let open = |flags| open_beneath(root, &path, flags, links);
-    // Mostly it is a file, and a look from outside costs less. It decides nothing: what it saw may lie elsewhere, or be
-    // another thing by now.
-    let seems_regular = nix::sys::stat::fstatat(root, &*path, AtFlags::empty());
-    if seems_regular.is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG)
-        && let Ok(file) = open(READ)
-        && let (SFlag::S_IFREG, facts) = look(&file)?
-    {
-        return Ok(Found::File(file, facts));
+    find(|flags| open_beneath(root, &path, flags, links))
+}
+
+/// A regular file at an absolute path that leads through no link at all. `None`: there is none, or nobody can tell.
+#[must_use]
+pub fn find_plain(path: &Path) -> Option<(OwnedFd, Facts)> {
+    // To open a FIFO or a device does things to others. This look decides nothing else: what it saw may lie behind a
+    // link, or be another thing by now.
+    if is_stepwise() || kind(&nix::sys::stat::stat(path).ok()?) != SFlag::S_IFREG {
+        return None;
     }
-    find(open)
+    let how = OpenHow::new().flags(READ).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    let file = openat2(nix::fcntl::AT_FDCWD, path, how).ok()?;
+    match look(&file) {
+        Ok((SFlag::S_IFREG, facts)) => Some((file, facts)),
+        _ => None,
+    }
 }
 
 /// Finds what is at a path that is trusted.
@@ -350,6 +356,19 @@ mod tests {
         assert_eq!(word(find_beneath(tree.root().as_fd(), b"near", Links::None)), "ELOOP");
         assert_eq!(word(find_at(&tree.0.join("in/far"))), "file of 6");
         assert_eq!(word(find_at(Path::new("/dev/null"))), "special");
+    }
+
+    #[test]
+    fn a_plain_path_leads_through_no_link() {
+        let tree = Tree::new("plain");
+        let top = tree.0.canonicalize().unwrap();
+        let found = |path: &str| find_plain(&top.join(path)).map(|(_, facts)| facts.size);
+        assert_eq!((found("in/sub/a"), found("in/sub//a"), found("out/secret")), (Some(5), Some(5), Some(6)));
+        for path in ["in", "in/near", "in/door/secret", "in/absolute", "in/fifo", "in/none", "in/sub/a/", "in/sub/a/b"]
+        {
+            assert_eq!(found(path), None, "{path}");
+        }
+        assert!(find_plain(Path::new("/dev/null")).is_none());
     }
 
     #[test]

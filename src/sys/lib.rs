@@ -5,6 +5,7 @@
 
 #![allow(unsafe_code, reason = "this crate is the fence: each block says why it is sound")]
 
+pub mod birth;
 pub mod channel;
 pub mod clock;
 pub mod confine;
@@ -27,5 +28,6 @@ pub mod stdio;
 pub mod stream;
 pub mod table;
 pub mod title;
+pub mod watch;
 
 pub use nix;

@@ -67,9 +67,32 @@ pub fn die_with_parent() -> io::Result<()> {
     Ok(nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?)
 }
 
+/// Takes [`die_with_parent`] back: somebody else tells of the parent's death.
+pub fn outlive_parent() -> io::Result<()> {
+    Ok(nix::sys::prctl::set_pdeathsig(None)?)
+}
+
 /// A pipe, both ends close-on-exec: (read, write).
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?)
+}
+
+/// Reads what is in a pipe by now, at most so many bytes, and waits for nobody.
+pub fn read_now(read: &OwnedFd, most: usize) -> io::Result<Vec<u8>> {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    fcntl(read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    let mut bytes = vec![0; most];
+    let mut got = 0;
+    while got < most {
+        match nix::unistd::read(read, &mut bytes[got..]) {
+            Ok(0) | Err(nix::errno::Errno::EAGAIN) => break,
+            Ok(more) => got += more,
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    bytes.truncate(got);
+    Ok(bytes)
 }
 
 /// Reads until nobody holds the write end any more.

@@ -95,6 +95,14 @@ pub(crate) fn for_a_child(interruptible: bool) -> io::Result<()> {
     Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
 }
 
+/// As a program finds it that is started by a shell: nothing is blocked, nothing ignored.
+pub(crate) fn as_at_birth() -> io::Result<()> {
+    for signal in [Signal::SIGINT, Signal::SIGPIPE] {
+        dispose(signal, SigHandler::SigDfl)?;
+    }
+    Ok(pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)?)
+}
+
 #[allow(clippy::disallowed_methods, reason = "this is the master's one place for dispositions")]
 fn dispose(signal: Signal, handler: SigHandler) -> io::Result<()> {
     let action = SigAction::new(handler, SaFlags::empty(), SigSet::empty());

@@ -89,6 +89,11 @@ fn peer(address: &libc::sockaddr_storage) -> Peer {
     }
 }
 
+/// The user at the other end of a unix socket, as the kernel noted it when it connected.
+pub fn peer_user(stream: BorrowedFd<'_>) -> io::Result<u32> {
+    Ok(nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials)?.uid())
+}
+
 /// Reads what is there, at most `limit` bytes, and appends it to `buffer`. 0 is the end; nothing there is
 /// `WouldBlock`.
 pub fn read(stream: BorrowedFd<'_>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
@@ -128,6 +133,11 @@ pub fn write_last(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         let _ = finish_writing(stream);
     }
     Ok(sent)
+}
+
+/// The same as [`write`], where more follows at once: it may share a packet with this.
+pub fn write_more(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    send(stream, bytes, libc::MSG_MORE)
 }
 
 fn send(stream: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> io::Result<usize> {

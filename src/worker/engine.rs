@@ -94,6 +94,8 @@ pub(crate) struct Rules {
     pub queue_timeout_ms: u64,
     /// `harakiri`; 0: none.
     pub harakiri_ms: u64,
+    /// A request past its deadline is left alone until enough connections wait.
+    pub waits_for_queue: bool,
     /// `max-requests`; 0: none.
     pub max_requests: u64,
     /// Before this, by `clock::coarse_ms`, `max-requests` does not count.
@@ -150,6 +152,8 @@ pub(crate) struct Engine<'e> {
     /// While it drains: others take what comes next on the connections that are kept.
     pub has_heirs: AtomicBool,
     pub recycle_asked: AtomicBool,
+    /// A request is past its deadline: the worker ends, whatever else it has.
+    pub doomed: AtomicBool,
     over_event: notify::Event,
     pub signalled: &'static notify::Event,
     pub next_tick_ms: AtomicU64,
@@ -239,6 +243,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         arriving: AtomicUsize::new(0),
         has_heirs: AtomicBool::new(false),
         recycle_asked: AtomicBool::new(false),
+        doomed: AtomicBool::new(false),
         over_event: notify::Event::new()?,
         signalled,
         next_tick_ms: AtomicU64::new(0),
@@ -294,6 +299,7 @@ fn rules(config: &Config, slot: u32) -> Rules {
         queue_limit: config.sockets.request_queue,
         queue_timeout_ms: u64::from(config.sockets.request_queue_timeout) * 1000,
         harakiri_ms: u64::from(config.workers.harakiri) * 1000,
+        waits_for_queue: config.workers.harakiri_queue_threshold > 0,
         max_requests: config.max_requests_of(slot),
         recycle_from_ms,
         body_bytes: Some(config.sockets.limit_post).filter(|limit| *limit > 0),

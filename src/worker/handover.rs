@@ -69,7 +69,9 @@ impl Engine<'_> {
 
     /// Sends off what waits here, as far as that is allowed: whoever is free first takes it.
     pub(crate) fn send_off(&self, driver: &mut impl Driver) {
-        while !self.queue.is_empty() && queue::may_travel(self.view()) {
+        // What waits in a worker that is about to be killed waits nowhere else worse.
+        let all = self.is_doomed() && self.has_heirs.load(Ordering::Relaxed);
+        while !self.queue.is_empty() && (all || queue::may_travel(self.view())) {
             let Some(token) = self.queue.pop() else { break };
             let Own::Mine(connection) = self.table.own(token) else { continue };
             let is_ready = matches!(connection.state, State::Ready(_));

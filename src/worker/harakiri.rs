@@ -4,6 +4,7 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::Mutex;
+use std::sync::atomic::Ordering;
 
 use ruwsgi_sys::{clock, signal, stream};
 
@@ -42,8 +43,10 @@ impl Right {
 }
 
 impl Engine<'_> {
-    /// Requests are past their deadline: says where they are, and tells their clients.
+    /// Requests are past their deadline: says where they are, and tells their clients. This worker takes nothing more.
     pub(crate) fn expire(&self) {
+        self.doomed.store(true, Ordering::Relaxed);
+        self.shut_doors();
         let now_ms = clock::coarse_ms();
         for (core, _) in self.seat.overdue(now_ms) {
             if let Some(right) = self.rights.get(core) {
@@ -56,6 +59,19 @@ impl Engine<'_> {
                 tracing::warn!("core {core} can't say where it is: {error}");
             }
         }
+    }
+}
+
+impl Engine<'_> {
+    /// What this worker takes now would go down with it: a request is past its deadline, and nobody has said yet that this
+    /// is the end. Where that depends on who waits (`harakiri-queue-threshold`), it takes on.
+    pub(crate) fn is_past_help(&self) -> bool {
+        !self.rules.waits_for_queue && (self.is_doomed() || self.seat.is_late(clock::coarse_ms()))
+    }
+
+    /// The master has said so.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.doomed.load(Ordering::Relaxed)
     }
 }
 

@@ -88,6 +88,9 @@ impl Engine<'_> {
         self.hurry();
         if heirs {
             self.pass_on(driver);
+            if self.is_doomed() {
+                self.send_off(driver);
+            }
         }
         let now_ms = clock::coarse_ms();
         let tokens: Vec<Token> = self.table.tokens().collect();

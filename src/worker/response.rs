@@ -82,6 +82,8 @@ pub(crate) struct Sent {
 /// What is left of a response when it is finished.
 pub(crate) struct Finished {
     pub end: End,
+    /// It was the server that wanted to close.
+    pub close: bool,
     /// So many bytes of the output are sent already.
     pub sent_at: usize,
     pub sent: Sent,
@@ -106,6 +108,8 @@ pub struct Response<'r> {
     date: &'r [u8],
     /// The server wants to close after this response.
     close: bool,
+    /// Whether it does by now, asked when the head goes out.
+    leaves: Option<&'r (dyn Fn() -> bool + Sync)>,
     patience: Patience,
     stage: Stage,
     begun: bool,
@@ -150,6 +154,7 @@ impl<'r> Response<'r> {
             sent_at: 0,
             date,
             close,
+            leaves: None,
             patience,
             stage: Stage::Open,
             begun: false,
@@ -182,8 +187,10 @@ impl<'r> Response<'r> {
         self.headers = headers;
     }
 
-    pub(crate) fn set_offloads(&mut self, offloads: bool) {
+    /// What its worker does: whether others read what is not in memory, and whether it leaves.
+    pub(crate) fn set_worker(&mut self, offloads: bool, leaves: &'r (dyn Fn() -> bool + Sync)) {
         self.offloads = offloads;
+        self.leaves = Some(leaves);
     }
 
     /// Lets the request go on for `wait_ms` and no longer; `None`: as long as any other. Somebody must have told the
@@ -450,11 +457,11 @@ impl<'r> Response<'r> {
         }
         if self.stage == Stage::Cut || self.send(&[]).is_err() {
             self.out.clear();
-            let Self { sent, logvars, collected, .. } = self;
-            return Finished { end: End::Cut, sent_at: 0, sent, file: None, logvars, collected };
+            let Self { close, sent, logvars, collected, .. } = self;
+            return Finished { end: End::Cut, close, sent_at: 0, sent, file: None, logvars, collected };
         }
-        let Self { sent_at, sent, file, logvars, collected, .. } = self;
-        Finished { end: End::Next(next), sent_at, sent, file, logvars, collected }
+        let Self { close, sent_at, sent, file, logvars, collected, .. } = self;
+        Finished { end: End::Next(next), close, sent_at, sent, file, logvars, collected }
     }
 
     fn commit(&mut self) {
@@ -462,6 +469,7 @@ impl<'r> Response<'r> {
             if let Some(headers) = self.headers {
                 self.sent.fields += headers.add(self.exchange, self.out);
             }
+            self.close |= self.leaves.is_some_and(|leaves| leaves());
             self.exchange.end_head(self.length, self.date, self.close, self.out);
             // The head itself: uWSGI counts so, too.
             let framing = self.exchange.records().map_or(0, |_| Records::HEADER);
@@ -493,6 +501,8 @@ impl<'r> Response<'r> {
         let mut behind = Vec::new();
         let result = if self.last && body.is_empty() {
             stream::write_last(self.fd, waiting)
+        } else if body.is_empty() && self.file.is_some() {
+            stream::write_more(self.fd, waiting)
         } else if body.is_empty() {
             stream::write(self.fd, waiting)
         } else {

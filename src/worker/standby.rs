@@ -245,7 +245,7 @@ impl Engine<'_> {
                 }
                 false
             }
-            What::Door(_) if !driver.left && self.scoreboard.has_idle() => false,
+            What::Door(_) if self.is_past_help() || (!driver.left && self.scoreboard.has_idle()) => false,
             What::Door(door) => {
                 for _ in 0..ACCEPTED {
                     if !self.accept_one(driver, door) {

@@ -51,18 +51,19 @@ impl Engine<'_> {
             Late { right: &self.rights[core.number], socket: connection.fd.as_fd(), bytes: connection.exchange.late() };
         let (fd, tcp) = (connection.fd.as_fd(), matches!(connection.peer, Peer::Inet(_)));
         let wire = Wire { fd, exchange: connection.exchange.as_mut(), out: &mut connection.output, tcp };
+        let leaves = || self.leaves();
         let mut response = Response::new(wire, core.now.date(), close, self.rules.patience);
         response.set_collect(self.rules.collect.as_ref());
         response.set_headers(self.rules.headers.as_ref());
         let mut request = Request { vars, input, scheme };
-        response.set_offloads(self.offload.is_there());
+        response.set_worker(self.offload.is_there(), &leaves);
         let by_file = self.serve_file(&mut core.app, core.seat, (request.vars, core.now.second()), &mut response);
         if !by_file {
             let deadline_ms = self.announce(core, request.vars);
             response.set_watch(Watch::new(core.seat, request.vars, deadline_ms, late));
             core.app.serve(&mut request, &mut response);
         }
-        let Finished { end, sent_at, sent, file, logvars, collected } = response.finish();
+        let Finished { end, close, sent_at, sent, file, logvars, collected } = response.finish();
         if !by_file {
             core.app.after();
         }
@@ -119,7 +120,12 @@ impl Engine<'_> {
     /// Whether the next response is to be the last one, for reasons of the server. `http-keepalive` is about HTTP.
     fn wants_to_close(&self, connection: &Connection) -> bool {
         let one_each = self.rules.keepalive.is_none() && !connection.exchange.is_fronted();
-        one_each || self.is_leaving()
+        one_each || self.leaves()
+    }
+
+    /// The worker goes and nobody goes on with its connections, or the whole instance does soon.
+    fn leaves(&self) -> bool {
+        self.is_leaving() || self.seat.is_closing()
     }
 
     fn recycle_after(&self, requests: u64) {

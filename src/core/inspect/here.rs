@@ -10,7 +10,7 @@ use ruwsgi_sys::listen::{self, Place};
 use ruwsgi_sys::privilege::{self, Account};
 
 use crate::listeners::{Address, address_of};
-use crate::{python, why};
+use crate::{emperor, python, why};
 
 /// What a path has to be.
 #[derive(Clone, Copy)]
@@ -29,7 +29,11 @@ pub fn here(config: &Config, source: &Source) -> Vec<Problem> {
         look.after = source.cwd.join(folder);
     }
     look.paths();
-    look.interpreter(source);
+    let places = emperor::places(config, &look.after);
+    look.problems.extend(places.into_iter().map(Problem::error));
+    if !emperor::is_emperor(config) {
+        look.interpreter(source);
+    }
     let user = look.accounts();
     look.queue();
     for listener in config.listeners().iter().chain(config.router_listeners()) {

@@ -46,6 +46,17 @@ impl Address {
         Ok(Self::Inet { host: host.to_owned(), port })
     }
 
+    /// As a text that is read as this address.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Inet { host, port } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Inet { host, port } => format!("{host}:{port}"),
+            Self::Unix(path) => path.display().to_string(),
+            Self::Abstract(name) => format!("@{}", String::from_utf8_lossy(name)),
+            Self::Given(number) => format!("fd://{number}"),
+        }
+    }
+
     /// The same, as a name without a file where it is a file (`abstract-socket`).
     pub(crate) fn without_file(self) -> Self {
         match self {
@@ -94,6 +105,15 @@ mod tests {
 
     fn inet(text: &str) -> String {
         Address::parse(text).and_then(|address| address.resolve()).map_or_else(|why| why, |found| found.to_string())
+    }
+
+    #[test]
+    fn an_address_is_read_again_from_its_text() {
+        for text in ["127.0.0.1:80", ":0", "*:8080", "[::1]:80", "localhost:1", "/run/a b", "x.sock", "@name", "fd://3"]
+        {
+            let address = Address::parse(text).unwrap();
+            assert_eq!(Address::parse(&address.text()), Ok(address), "{text}");
+        }
     }
 
     #[test]

@@ -149,7 +149,7 @@ impl Master {
     }
 
     /// The configuration that serves, or the first one.
-    fn config(&self) -> Rc<Config> {
+    pub(super) fn config(&self) -> Rc<Config> {
         let serving = self.plan.generation().and_then(|id| self.generations.get(&id));
         serving.map_or_else(|| self.first.0.clone(), |hosted| hosted.config.clone())
     }

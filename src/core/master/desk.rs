@@ -60,7 +60,13 @@ struct Visitor {
 impl Desk {
     /// Opens the doors that a configuration asks for, and closes those that it does not.
     pub(super) fn renew(&mut self, poll: &Poll, config: &Config) -> Result<(), String> {
-        let former: Vec<Rc<Bound>> = self.doors.iter().map(|door| door.bound.clone()).collect();
+        self.open(poll, config, &[])
+    }
+
+    /// `left`: doors that are open and that nobody watches.
+    fn open(&mut self, poll: &Poll, config: &Config, left: &[Rc<Bound>]) -> Result<(), String> {
+        let watched = self.doors();
+        let former = [&watched, left].concat();
         let said = &config.stats;
         let stats = if said.stats_http { Kind::StatsHttp } else { Kind::Stats };
         let mut doors = Vec::new();
@@ -70,17 +76,29 @@ impl Desk {
             }
         }
         for door in &doors {
-            if !former.iter().any(|bound| Rc::ptr_eq(bound, &door.bound)) {
+            if !watched.iter().any(|bound| Rc::ptr_eq(bound, &door.bound)) {
                 watch(poll, &door.bound.as_fd()).map_err(|error| format!("epoll: {error}"))?;
             }
         }
-        for bound in former {
+        for bound in watched {
             if !doors.iter().any(|door| Rc::ptr_eq(&bound, &door.bound)) {
                 let _ = poll.registry().deregister(&mut SourceFd(&bound.as_fd().as_raw_fd()));
             }
         }
         self.doors = doors;
         Ok(())
+    }
+
+    /// One that goes on behind these.
+    pub(super) fn renewed(poll: &Poll, config: &Config, former: &[Rc<Bound>]) -> Result<Self, String> {
+        let mut desk = Self::default();
+        desk.open(poll, config, former)?;
+        Ok(desk)
+    }
+
+    /// The sockets of all doors.
+    pub(super) fn doors(&self) -> Vec<Rc<Bound>> {
+        self.doors.iter().map(|door| door.bound.clone()).collect()
     }
 
     /// When somebody's patience is over.

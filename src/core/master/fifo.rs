@@ -4,7 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -92,6 +92,11 @@ impl Fifos {
         }
         self.close(poll);
         if self.paths.is_empty() { Ok(()) } else { self.turn(poll, 0) }
+    }
+
+    /// The one that is open: as long as somebody holds it, what is written there waits.
+    pub(super) fn descriptor(&self) -> Option<RawFd> {
+        self.open.as_ref().map(|open| open.file.as_raw_fd())
     }
 
     /// The letters that were written since the last time.

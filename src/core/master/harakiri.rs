@@ -10,7 +10,8 @@ impl Master {
     /// A worker has requests past their deadline.
     pub(super) fn expire(&mut self, worker: u64) {
         self.tell_worker(worker, ToWorker::Expire);
-        let Some(line) = self.workers.get(&worker) else { return };
+        let Some(line) = self.workers.get_mut(&worker) else { return };
+        line.is_doomed = true;
         let Some(hosted) = self.generations.get_mut(&line.generation) else { return };
         hosted.note_harakiri(line.slot);
         let rules = &hosted.config.workers;

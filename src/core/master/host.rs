@@ -18,11 +18,14 @@ use ruwsgi_sys::{clock, memory, process};
 
 use super::order::{Harakiri, Recycling, Settings, Usage};
 use super::plan::{ALGORITHMS, Busyness, Cheaper};
+use crate::emperor::pipe;
 use crate::listeners::{Bound, Opened, VARIABLES};
 use crate::module::Module;
 use crate::unknown::Unknown;
 use crate::{python, why};
 
+/// The pipes of an emperor are the master's.
+const EMPEROR_VARIABLES: [&str; 2] = [pipe::VARIABLE, pipe::CONFIG_VARIABLE];
 /// What the interpreter runs first.
 const BOOT: &str = include_str!("../../../plugins/python/src/boot.py");
 /// Places on the scoreboard beyond `processes` and `reload-surge`: for those that are not yet reaped.
@@ -33,7 +36,7 @@ const ZYGOTE_MERCY_S: u32 = 3;
 const FAREWELL_MS: u64 = 200;
 
 /// A generation, as far as the master holds it.
-pub(super) struct Hosted {
+pub(crate) struct Hosted {
     pub config: Rc<Config>,
     pub listeners: Vec<Rc<Bound>>,
     /// What its routers listen on.
@@ -67,6 +70,28 @@ struct Past {
 }
 
 impl Hosted {
+    /// Of an executable that is no more: nobody forks for it.
+    pub(super) fn former(
+        config: Rc<Config>,
+        listeners: Vec<Rc<Bound>>,
+        handover: Rc<Handover>,
+        scoreboard: Scoreboard,
+    ) -> Self {
+        Self {
+            config,
+            listeners,
+            doors: Vec::new(),
+            handover,
+            scoreboard,
+            python: String::new(),
+            zygote: None,
+            reloaded: true,
+            apps: BTreeMap::new(),
+            unknown: Unknown::default(),
+            pasts: BTreeMap::new(),
+        }
+    }
+
     /// An application that the zygote or a worker has loaded. All of a generation have the same, and not very many.
     pub(super) fn note_app(&mut self, app: AppInfo) {
         if (app.number as usize) < APPS {
@@ -118,7 +143,7 @@ impl Hosted {
 }
 
 /// What every zygote of the instance gets.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     pub env: Vec<(OsString, OsString)>,
     pub module: Module,
     pub log: OwnedFd,
@@ -146,7 +171,7 @@ impl Ground {
     }
 
     /// Starts a zygote; its pid and what the master keeps of it.
-    pub(super) fn start(
+    pub(crate) fn start(
         &self,
         (generation, reloaded): (u32, bool),
         config: Rc<Config>,
@@ -181,7 +206,7 @@ impl Ground {
             env: &env,
             umask: config.process.umask,
             input: config.process.honour_stdin,
-            keep: &[self.module.as_fd(), theirs.as_fd()],
+            keep: &[number(self.module.as_fd()), number(theirs.as_fd())],
             own: Own { limits: &limits::of(&config), ..Own::default() },
         };
         let pid = exec::start(&program).map_err(|error| python::not_started(&interpreter, &env, &error))?;
@@ -292,7 +317,7 @@ fn cheaper(config: &Config) -> Option<Cheaper> {
 }
 
 /// How many locks the applications share: one that is always there, and those that `locks` adds, as in uWSGI.
-pub(super) fn locks(config: &Config) -> usize {
+pub(crate) fn locks(config: &Config) -> usize {
     1 + config.workers.locks as usize
 }
 
@@ -303,7 +328,8 @@ fn processes(config: &Config) -> u32 {
 /// The environment of the application: ours, and what `env` adds and removes, in order.
 pub(crate) fn environment(ours: &[(OsString, OsString)], config: &Config) -> Vec<(OsString, OsString)> {
     let mut env = ours.to_vec();
-    env.retain(|(name, _)| !VARIABLES.iter().any(|variable| name == variable));
+    let own = VARIABLES.iter().chain(&EMPEROR_VARIABLES);
+    env.retain(|(name, _)| !own.clone().any(|variable| name == variable));
     for (name, value) in &config.process.env {
         env.retain(|(known, _)| known != name);
         env.extend(value.as_ref().map(|value| (name.clone(), value.clone())));

@@ -3,10 +3,12 @@
 mod chores;
 mod desk;
 mod event;
+mod fealty;
 mod fifo;
 mod harakiri;
 mod health;
 mod host;
+mod inherit;
 mod order;
 mod plan;
 mod queues;
@@ -17,7 +19,10 @@ mod stats;
 mod subscriptions;
 mod survey;
 mod touch;
+mod upgrade;
 
-pub(crate) use host::environment;
+pub(crate) use host::{Ground, environment, locks};
+pub(crate) use inherit::Left;
 pub(crate) use plan::Backoff;
+pub(crate) use reload::needs_restart;
 pub(crate) use run::{First, Master};

@@ -356,6 +356,8 @@ pub(crate) enum Order {
     },
     /// Tell people.
     Tell(Event),
+    /// Tell the emperor that nobody asks for anything: it decides what comes then.
+    Farewell,
     /// All is over.
     Exit {
         /// The exit code.

@@ -10,6 +10,7 @@
 mod backoff;
 mod cheaper;
 mod generation;
+mod legacy;
 mod recycle;
 mod roll;
 #[cfg(test)]
@@ -72,9 +73,13 @@ pub(crate) struct Plan {
     /// What the workers had answered when somebody last asked for something, and when that was.
     answered: u64,
     idle_since_ms: u64,
+    /// Another executable has left what there is; whether its workers are to be killed.
+    inherited: Option<bool>,
     /// TERM has been explained.
     hinted: bool,
     over: bool,
+    /// Somebody else decides when this instance is over.
+    vassal: bool,
     orphans: u64,
     /// What holds before any configuration is at work.
     settings: Settings,
@@ -106,11 +111,18 @@ impl Plan {
             algorithm: None,
             answered: 0,
             idle_since_ms: 0,
+            inherited: None,
             hinted: false,
             over: false,
+            vassal: false,
             orphans: 0,
             settings,
         }
+    }
+
+    /// This instance has an emperor, which ends it when it is idle.
+    pub(crate) fn set_vassal(&mut self, vassal: bool) {
+        self.vassal = vassal;
     }
 
     /// What is to be done after this, in this order.
@@ -120,7 +132,10 @@ impl Plan {
         }
         self.now = now_ms;
         match input {
-            Input::Start => self.begin(How::Start, false),
+            Input::Start => match self.inherited.take() {
+                Some(brutal) if self.current.is_some() => self.begin(How::Reload, brutal),
+                _ => self.begin(How::Start, false),
+            },
             Input::Tick => {}
             Input::Signal { signal, in_flight } => self.signal(signal, in_flight),
             Input::Began { generation, zygote, python, settings } => {

@@ -1,5 +1,6 @@
 //! Reading the configuration again: what may change at a reload, and what asks for a restart.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::rc::Rc;
 
@@ -50,7 +51,7 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
     let unknown = Unknown::among(loaded.warnings);
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     let config = with_given(loaded.config, &source.env)?;
-    if let Some(refusal) = needs_restart(now, &config) {
+    if let Some(refusal) = needs_restart(&fixed(now), &config) {
         return Err(refusal);
     }
     limits::permit(&config)?;
@@ -82,13 +83,18 @@ fn said(config: &Config, option: &str) -> String {
     values.map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
-fn needs_restart(now: &Config, new: &Config) -> Option<String> {
-    let changed = FIXED.iter().find(|(_, value)| value(now) != value(new));
-    changed.map(|(option, value)| {
-        let shown = |config| value(config).unwrap_or_else(|| "(not set)".to_owned());
-        let (now, then) = (shown(now), shown(new));
-        format!("{option}: from {now} to {then}: restart needed{}", Place(new, option))
-    })
+/// The values of what a reload can't change, as far as they are set.
+pub(super) fn fixed(config: &Config) -> BTreeMap<String, String> {
+    FIXED.iter().filter_map(|(option, value)| Some(((*option).to_owned(), value(config)?))).collect()
+}
+
+/// Whether a configuration changes one of these.
+pub(crate) fn needs_restart(now: &BTreeMap<String, String>, new: &Config) -> Option<String> {
+    let then = fixed(new);
+    let (option, _) = FIXED.iter().find(|(option, _)| now.get(*option) != then.get(*option))?;
+    let shown = |values: &BTreeMap<String, String>| values.get(*option).map_or("(not set)".to_owned(), Clone::clone);
+    let (now, then) = (shown(now), shown(&then));
+    Some(format!("{option}: from {now} to {then}: restart needed{}", Place(new, option)))
 }
 
 #[cfg(test)]
@@ -104,12 +110,15 @@ mod tests {
     #[test]
     fn what_can_t_change_is_refused_with_its_place() {
         let (www, app) = (config("uid", "www"), config("uid", "app"));
-        assert_eq!(needs_restart(&www, &www), None);
-        let refusal = needs_restart(&www, &app).unwrap();
+        assert_eq!(needs_restart(&fixed(&www), &www), None);
+        let refusal = needs_restart(&fixed(&www), &app).unwrap();
         assert_eq!(refusal, "uid: from www to app: restart needed (app.ini:7)");
-        assert_eq!(needs_restart(&www, &config("gid", "x")).unwrap(), "uid: from www to (not set): restart needed");
-        assert_eq!(needs_restart(&config("processes", "2"), &config("processes", "3")), None);
-        let refusal = needs_restart(&config("locks", "2"), &config("locks", "3")).unwrap();
+        assert_eq!(
+            needs_restart(&fixed(&www), &config("gid", "x")).unwrap(),
+            "uid: from www to (not set): restart needed"
+        );
+        assert_eq!(needs_restart(&fixed(&config("processes", "2")), &config("processes", "3")), None);
+        let refusal = needs_restart(&fixed(&config("locks", "2")), &config("locks", "3")).unwrap();
         assert_eq!(refusal, "locks: from 2 to 3: restart needed (app.ini:7)");
     }
 }

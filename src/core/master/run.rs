@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
+use ruwsgi_contract::handover::Handover;
 use ruwsgi_contract::message::{FromWorker, FromZygote, Message, ToWorker, ToZygote};
 use ruwsgi_options::{Config, Meaning, Source};
 use ruwsgi_stage::hooks::Scene;
@@ -21,7 +22,9 @@ use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
 use super::fifo::Fifos;
-use super::host::{Ground, Hosted, locks, settings};
+use super::health::Health;
+use super::host::{Ground, Hosted, settings};
+use super::inherit::Left;
 use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
@@ -29,7 +32,9 @@ use super::reload::{Read, reload};
 use super::rounds::Rounds;
 use super::subscriptions::Subscriptions;
 use super::touch::Touches;
+use super::upgrade::Trials;
 use crate::audience::Audience;
+use crate::emperor::Child;
 use crate::exit;
 use crate::gateway::Gateways;
 use crate::listeners::{Bound, Opened};
@@ -38,6 +43,8 @@ use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::start::{Failure, pidfile, show_name};
 use crate::unknown::Unknown;
+use crate::upgrade::{Executable, Former};
+use crate::vassal::Allegiance;
 
 /// What a listener that the master watches says.
 const KNOCK: Token = Token(1);
@@ -53,8 +60,14 @@ pub(crate) struct First {
     pub outlet: Outlet,
     pub audience: Audience,
     pub unknown: Unknown,
+    pub emperor: Option<Allegiance>,
+    pub court: Option<Child>,
     pub scene: Scene,
     pub gateways: Gateways,
+    /// `None`: nobody can tell, and there is no upgrade.
+    pub executable: Option<Executable>,
+    /// What another executable has left.
+    pub left: Option<Left>,
 }
 
 /// The master.
@@ -79,7 +92,13 @@ pub(crate) struct Master {
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
     pub(super) rounds: Rounds,
+    /// Who has started this instance.
+    pub(super) emperor: Option<Allegiance>,
+    /// The emperor that this master has started.
+    pub(super) court: Option<Child>,
     pub(super) subscriptions: Subscriptions,
+    pub(super) executable: Option<Executable>,
+    pub(super) trials: Trials,
     /// The listeners that are watched, because no worker does.
     knocking: Vec<Rc<Bound>>,
     /// Somebody connects there.
@@ -104,8 +123,21 @@ pub(super) struct Line {
     /// It accepts connections.
     up: bool,
     draining: bool,
+    /// It is of a build that this one does not understand: all that can be done is to close its channel, at which it
+    /// finishes what it has.
+    is_foreign: bool,
+    /// It has requests past their deadline: another one comes in its place at once.
+    pub(super) is_doomed: bool,
     /// `None`: the worker holds its end no longer.
     pub(super) channel: Option<Channel>,
+}
+
+impl Line {
+    /// Of a worker that another executable has left.
+    pub(super) fn inherited(former: &Former, channel: Option<Channel>, is_foreign: bool) -> Self {
+        let &Former { generation, slot, seat, kill_at, .. } = former;
+        Self { generation, slot, seat, up: true, draining: kill_at.is_some(), is_foreign, is_doomed: false, channel }
+    }
 }
 
 impl Master {
@@ -114,20 +146,32 @@ impl Master {
         let poll = Poll::new().map_err(failed)?;
         let signals = first.signals;
         watch(&poll, &signals).map_err(failed)?;
-        let locks = Locks::create(locks(&first.config)).map_err(|error| format!("locks: {error}"))?;
+        let mut left = first.left;
+        let locks = left.as_mut().and_then(|left| left.locks.take());
+        let locks = locks.map_or_else(|| Locks::create(super::host::locks(&first.config)), Ok);
+        let locks = locks.map_err(|error| format!("locks: {error}"))?;
         let log = first.outlet.descriptor()?;
         let mut env = first.source.env.clone();
         set_variables(&mut env, first.scene.variables);
         let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
-        let mut desk = Desk::default();
-        desk.renew(&poll, &first.config)?;
+        let doors = left.as_ref().map_or(&[][..], |left| &left.bound);
+        let desk = Desk::renewed(&poll, &first.config, doors)?;
         let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
-        Ok(Self {
-            plan: Plan::new(settings(&first.config)),
+        if let Some(emperor) = &first.emperor {
+            watch(&poll, emperor).map_err(failed)?;
+        }
+        let settings = settings(&first.config);
+        let mut plan = match &left {
+            Some(left) => Plan::inherit(settings, &left.state, clock::coarse_ms()),
+            None => Plan::new(settings),
+        };
+        plan.set_vassal(first.emperor.is_some());
+        let mut master = Self {
+            plan,
             poll,
             signals,
             source: first.source,
@@ -143,28 +187,40 @@ impl Master {
             fifos,
             queues: Queues::default(),
             rounds: Rounds::default(),
+            emperor: first.emperor,
+            court: first.court,
             subscriptions,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
             unknown: first.unknown,
+            executable: first.executable,
+            trials: Trials::default(),
             meanings: first.scene.meanings.into_iter().collect(),
             commands: BTreeMap::new(),
             lowered: false,
             gateways: first.gateways,
             over: None,
-        })
+        };
+        if let Some(left) = left {
+            master.inherit(left)?;
+        }
+        Ok(master)
     }
 
     /// Lives until it is told to stop, or can't begin.
     pub(crate) fn run(mut self) -> Result<(), Failure> {
-        self.begin_hooks()?;
+        if !self.plan.is_inherited() {
+            self.begin_hooks()?;
+        }
+        self.tell_emperor(Allegiance::is_ready);
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
-        while self.over.is_none() {
+        while self.over.is_none() || self.court.is_some() {
             let now = clock::coarse_ms();
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
-            let wake = self.plan.wake_ms().into_iter().chain(self.rounds_wake_ms()).min();
+            let wakes = [self.plan.wake_ms(), self.rounds_wake_ms(), self.trials.wake_ms(), self.fealty_wake_ms()];
+            let wake = wakes.into_iter().flatten().min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -195,18 +251,22 @@ impl Master {
     /// of them is dead.
     fn wake(&mut self) {
         self.take_signals();
+        self.hear_emperor();
         self.take_messages();
         // A worker's birth is told before its parent ends, so before this process can be the one to reap it: what
         // was said is read again while the dead one's pid is still its own.
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
             match reap::reap(pid) {
-                Ok(Some(end)) if self.note_command(pid, end) => {}
+                Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
+                Ok(Some(end)) if self.is_trial(pid, end) || self.note_command(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
             }
         }
+        self.attend_court();
+        self.look_at_trial();
         self.make_rounds();
         self.attend_gateways();
         if std::mem::take(&mut self.knocked) {
@@ -267,6 +327,9 @@ impl Master {
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
                 _ => continue,
             };
+            if let (Signal::Quit, Some(court)) = (signal, &mut self.court) {
+                court.quit();
+            }
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
@@ -321,7 +384,7 @@ impl Master {
     }
 
     fn worker_message(&mut self, worker: u64) -> Option<Input> {
-        let line = self.workers.get_mut(&worker)?;
+        let line = self.workers.get_mut(&worker).filter(|line| !line.is_foreign)?;
         loop {
             match receive(&self.poll, &mut line.channel)? {
                 None => return Some(Input::WorkerClosed { worker }),
@@ -354,7 +417,10 @@ impl Master {
 
     pub(super) fn perform(&mut self, order: Order) -> Option<Input> {
         match order {
-            Order::Begin { generation, how } => Some(self.begin(generation, how)),
+            Order::Begin { generation, how } => {
+                let upgrade = (how == How::Reload).then(|| self.begin_upgrade(generation)).flatten();
+                upgrade.unwrap_or_else(|| Some(self.begin(generation, how)))
+            }
             Order::Spawn { generation, worker, slot, seat } => self.spawn(generation, worker, slot, seat),
             Order::Drain { worker, mercy_ms, last } => {
                 let heirs = !last && self.has_heirs(worker);
@@ -404,7 +470,12 @@ impl Master {
                 self.tell(&event);
                 None
             }
+            Order::Farewell => {
+                self.tell_emperor(Allegiance::is_idle);
+                None
+            }
             Order::Exit { code, reason } => {
+                self.court.iter_mut().for_each(Child::let_go);
                 self.over = Some((code, reason));
                 None
             }
@@ -473,6 +544,7 @@ impl Master {
                 let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
                 let hosted = self.generations.values();
                 bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
+                self.tell_emperor(Allegiance::wants_config);
                 let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
                 let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
                 self.gateways.prepare(&config, &listeners.workers)?;
@@ -499,7 +571,9 @@ impl Master {
             }
         };
         let lost = channel.is_none().then_some(Input::WorkerClosed { worker });
-        self.workers.insert(worker, Line { generation, slot, seat, up: false, draining: false, channel });
+        let (up, draining, is_foreign, is_doomed) = (false, false, false, false);
+        let line = Line { generation, slot, seat, up, draining, is_foreign, is_doomed, channel };
+        self.workers.insert(worker, line);
         lost
     }
 
@@ -516,7 +590,12 @@ impl Master {
     }
 
     pub(super) fn tell_worker(&mut self, worker: u64, message: ToWorker) {
-        if let Some(channel) = self.workers.get(&worker).and_then(|line| line.channel.as_ref()) {
+        let Some(line) = self.workers.get_mut(&worker) else { return };
+        if line.is_foreign {
+            if let ToWorker::Drain { .. } = message {
+                line.channel = None;
+            }
+        } else if let Some(channel) = &line.channel {
             // It may be dead already, which its closed channel tells.
             let _ = channel.send(&message.encode(), &[]);
         }
@@ -536,9 +615,16 @@ impl Master {
     fn has_heirs(&self, worker: u64) -> bool {
         let handover = |line: &Line| Some(&self.generations.get(&line.generation)?.handover);
         let Some(own) = self.workers.get(&worker).and_then(handover) else { return false };
-        let goes_on = |line: &Line| line.up && !line.draining;
+        let goes_on = |line: &Line| line.up && !line.draining && !line.is_foreign;
         let mut others = self.workers.iter().filter(|(other, line)| **other != worker && goes_on(line));
-        others.any(|(_, line)| handover(line).is_some_and(|its| Rc::ptr_eq(own, its)))
+        let has_one = others.any(|(_, line)| handover(line).is_some_and(|its| Rc::ptr_eq(own, its)));
+        has_one || (self.workers[&worker].is_doomed && self.will_have_heir(own))
+    }
+
+    /// The one that is to come has the same listeners: what is under way waits for it.
+    fn will_have_heir(&self, own: &Rc<Handover>) -> bool {
+        let current = self.plan.generation().and_then(|id| self.generations.get(&id));
+        self.plan.health() != Health::Stopping && current.is_some_and(|hosted| Rc::ptr_eq(own, &hosted.handover))
     }
 
     fn tell(&mut self, event: &Event) {
@@ -558,12 +644,15 @@ impl Master {
                 self.welcome();
                 self.set_up_gateways();
             }
+            Event::Stopping { .. } | Event::StoppingNow => self.court.iter_mut().for_each(Child::let_go),
+            Event::Closing { .. } => self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing()),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
             Event::Serving { generation } => {
-                if let Some(hosted) = self.generations.get(generation) {
-                    self.subscriptions.adopt(&hosted.config);
+                if let Some(config) = self.generations.get(generation).map(|hosted| hosted.config.clone()) {
+                    self.subscriptions.adopt(&config);
+                    self.renew_fealty(&config);
                 }
             }
             Event::ReloadFailed { .. } => self.subscriptions.give_up(),
@@ -585,10 +674,11 @@ impl Master {
     }
 
     /// The start went well: whoever waits for it is told, and the pidfiles are ours.
-    fn welcome(&mut self) {
+    pub(super) fn welcome(&mut self) {
         let config = &self.first.0;
         let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
         if !std::mem::replace(&mut self.welcomed, true) {
+            self.tell_emperor(Allegiance::accepts);
             // Most of what has run so far was for the start. What can't be let go of is kept.
             let _ = memory::let_go_of_code();
             for (option, path) in safe {
@@ -631,7 +721,7 @@ fn receive(poll: &Poll, slot: &mut Option<Channel>) -> Option<Option<channel::Me
 }
 
 /// One token for all: at each wake everything is looked at.
-fn watch(poll: &Poll, source: &impl AsRawFd) -> io::Result<()> {
+pub(super) fn watch(poll: &Poll, source: &impl AsRawFd) -> io::Result<()> {
     poll.registry().register(&mut SourceFd(&source.as_raw_fd()), Token(0), Interest::READABLE)
 }
 

@@ -6,13 +6,12 @@
 use super::{Topic, exposes, harmless, never};
 
 pub const TOPICS: &[Topic] = &[
-    exposes("this file is not read: --ini, --yaml, --json and --xml read files", "config="),
     never("a configuration stands in a file; exec://COMMAND reads it from elsewhere", "ldap= sqlite3= sqlite="),
     exposes("uWSGI 2.0 has no else: say if-not-env and the like", "else="),
     exposes(
         "a server starts instead of printing this",
         "\
-         imperial-monitor-list imperial-monitors-list print-sym= print-symbol= logger-list \
+         print-sym= print-symbol= logger-list \
          loggers-list alarm-list alarms-list cheaper-algo-list cheaper-algos-list cheaper-list router-list \
          routers-list clock-list clocks-list loop-list loops-list plugins-list plugin-list \
          cflags dot-h config-py ldap-schema ldap-schema-ldif php-dump-config perl-version \

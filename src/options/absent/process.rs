@@ -24,12 +24,11 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "this action does not run",
         "\
-         hook-post-jail= hook-emperor-start= hook-emperor-stop= \
-         hook-emperor-reload= hook-emperor-lost= hook-as-vassal= hook-as-emperor= hook-as-mule= hook-as-gateway= \
+         hook-post-jail= hook-as-mule= hook-as-gateway= \
          hook-as-emperor-before-vassal= hook-as-emperor-setns= hook-as-on-config-vassal= hook-as-on-demand-vassal= \
          hook-as-vassal-before-drop=",
     ),
-    exposes("this command does not run", "exec-post-jail= exec-as-vassal= exec-as-emperor="),
+    exposes("this command does not run", "exec-post-jail="),
     exposes("this function is not called", "after-request-hook= after-request-call="),
     never(
         "there are no C functions to call: hooks can run commands",
@@ -38,8 +37,8 @@ pub const TOPICS: &[Topic] = &[
          call-as-root= call-as-user= call-as-user-atexit= call-pre-app= call-post-app= call-as-vassal= \
          call-as-vassal1= call-as-vassal3= call-as-emperor= call-as-emperor1= call-as-emperor2= call-as-emperor4=",
     ),
-    exposes("this file system is not mounted", "mount-post-jail= mount-as-vassal= mount-as-emperor="),
-    exposes("this file system stays mounted", "umount-post-jail= umount-as-vassal= umount-as-emperor="),
+    exposes("this file system is not mounted", "mount-post-jail="),
+    exposes("this file system stays mounted", "umount-post-jail="),
     exposes(
         "this program is not started",
         "\

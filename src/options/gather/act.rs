@@ -24,6 +24,7 @@ impl Gather<'_> {
         let value = directive.value.as_ref().unwrap_or(&empty).as_bstr();
         let result = match act {
             Act::Load(format) => self.load(value, format, directive),
+            Act::Config => self.load(value, by_suffix(value).unwrap_or(Format::Ini), directive),
             Act::Include => {
                 self.include(directive);
                 Ok(())

@@ -41,6 +41,9 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Mappings" => ("0:1,2", Error("0")),
         "Fields" => ("X-A: b", Error("X-A")),
         "Collects" => ("X-User USER", Error("X-User")),
+        "Places" => ("/etc/vassals", Error("pg://host=db")),
+        "Settings" => ("a=b", Error("a")),
+        "Namespaces" => ("fs,net", Error("gopher")),
         "Plugins" => ("python3", Nothing),
         "NeedPlugins" => ("python3", Error("php")),
         "LogFile" => ("/var/log/app.log", Error("10.0.0.1:514")),
@@ -223,7 +226,9 @@ fn deeds(row: &Row) -> Option<(&'static str, bool)> {
         _ if name.starts_with("for") || name.starts_with("if-") => {
             (if name == "for-times" { "2" } else { "text" }, true)
         }
-        "ini" | "include" | "inherit" | "inject-before" | "inject-after" | "fallback-config" => ("other.ini", false),
+        "ini" | "config" | "include" | "inherit" | "inject-before" | "inject-after" | "fallback-config" => {
+            ("other.ini", false)
+        }
         "yaml" => ("other.yaml", false),
         "json" => ("other.json", false),
         "xml" => ("other.xml", false),
@@ -235,8 +240,20 @@ fn deeds(row: &Row) -> Option<(&'static str, bool)> {
         "whitelist" => ("end-whitelist http", false),
         "print" | "allow-missing" => ("https", false),
         "strict" => ("true", false),
-        "exit" | "get" | "extract" | "dump-options" | "binary-append-data" | "stop" | "reload" | "pause" | "resume"
-        | "help" | "help-all" | "options-status" | "version" => return None,
+        "exit"
+        | "get"
+        | "extract"
+        | "dump-options"
+        | "binary-append-data"
+        | "stop"
+        | "reload"
+        | "pause"
+        | "resume"
+        | "help"
+        | "help-all"
+        | "imperial-monitor-list"
+        | "options-status"
+        | "version" => return None,
         other => panic!("{other}: say what it is to be walked with"),
     })
 }

@@ -9,7 +9,7 @@
 //!   either kind; an encoded slash, or a way out by `..`, behind the prefix of a `static-map`; a link out of the root
 //!   that `static-safe` does not allow; a FIFO, a socket, a device.
 //!
-//! Names are resolved by the kernel beneath the root (openat2), each time anew. A link that leads out or is absolute is
+//! Names are resolved by the kernel beneath the root (openat2), each time anew; where no link is on the way, in one step. A link that leads out or is absolute is
 //! resolved once more, compared with the root and with each `static-safe`, at a `/` boundary, and what it leads to is
 //! then opened without following any link: who changes links meanwhile gets an error, never a file.
 
@@ -179,15 +179,22 @@ impl Place {
     /// behind its prefix, whatever that is.
     fn find<'p>(&self, root: Cow<'p, Path>, name: &[u8], single: bool) -> Lookup<'p> {
         let name = &name[name.iter().take_while(|byte| **byte == b'/').count()..];
+        let plain = beneath(&root, name);
+        // Mostly there are no links, and the name goes nowhere but down. Behind the prefix `/s`, `/s../x` does not.
+        if !climbs(name)
+            && let Some((file, facts)) = file::find_plain(&plain)
+        {
+            return self.judge(Ok(Found::File(file, facts)), plain, root);
+        }
         let directory = match file::root(&root) {
             Ok(directory) => directory,
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && single => {
                 return self.judge(file::find_at(&root), root.to_path_buf(), root);
             }
-            Err(error) => return self.judge(Err(error), beneath(&root, name), root),
+            Err(error) => return self.judge(Err(error), plain, root),
         };
         let mut found = self.resolve(&directory, &root, name);
-        let mut path = beneath(&root, name);
+        let mut path = plain;
         if let Ok(Found::Directory) = found {
             let inside = |index: &String| [name.strip_suffix(b"/").unwrap_or(name), index.as_bytes()].join(&b'/');
             for index in &self.index {

@@ -343,6 +343,7 @@ impl World {
                 assert!(zygote.is_none_or(|zygote| !self.processes.contains_key(&zygote)));
             }
             Order::Tell(event) => self.events.push(event),
+            Order::Farewell => {}
             Order::Exit { code, reason } => {
                 let left: Vec<&i32> = self.processes.keys().collect();
                 assert!(left.is_empty(), "{left:?} stay behind");

@@ -127,6 +127,10 @@ impl Plan {
             return;
         }
         self.idle_since_ms = self.now;
+        if settings.die_on_idle && self.vassal {
+            // Once in each idle time: until it is stopped, it serves.
+            return self.orders.push(Order::Farewell);
+        }
         if settings.die_on_idle {
             return self.stop_gracefully(0, false);
         }
