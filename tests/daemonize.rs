@@ -147,8 +147,8 @@ fn a_log_that_can_t_be_opened_ends_the_start() {
         let ended = site(&format!("{option} = no/such/folder/log")).run();
         ended.failed(1, &[option, "cannot open no/such/folder/log", "No such file or directory", "uwsgi.ini:5"]);
     }
-    let ended = site("logto = 127.0.0.1:5000").run();
-    ended.failed(1, &["logto", "UDP", "not built yet", "uwsgi.ini:5"]);
+    let ended = site("daemonize = 127.0.0.1:5000").run();
+    ended.failed(1, &["daemonize", "log-socket = 127.0.0.1:5000", "uwsgi.ini:5"]);
 }
 
 #[test]

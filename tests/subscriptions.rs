@@ -423,3 +423,22 @@ fn a_router_announces_itself_to_another_one() {
     ear.wait("the farewell", |said| said.leaves);
     assert_eq!(server.wait().code, 0);
 }
+
+#[test]
+fn a_router_that_reads_nothing_is_nobody_elses_trouble() {
+    let site = Site::empty();
+    let deaf = Ear::unix(&site.path("deaf.sock"));
+    let ear = Ear::udp();
+    let more = format!("subscribe-to = {}:@list\nsubscribe-freq = 1", ear.name());
+    let node = instance(&format!("{}:@list", deaf.name()), &more);
+    let keys: String = (0..1_000).map(|number| format!("host{number}.example.com\n")).collect();
+    node.write("list", &keys);
+    let server = node.start();
+    let mut heard = std::collections::HashSet::new();
+    while heard.len() < 1_000 {
+        heard.insert(ear.next().key);
+    }
+    server.wait_for("can't be told: it reads nothing");
+    assert_eq!(server.get("/").ok(), "hello");
+    server.stop();
+}

@@ -361,3 +361,41 @@ fn a_stop_during_the_trial_is_a_stop() {
     server.signal(Signal::SIGTERM);
     assert_eq!(server.wait().code, 0);
 }
+
+#[test]
+fn a_vassal_keeps_its_emperor_and_a_master_its_own() {
+    let site = Site::code(APP)
+        .ini("http-socket = main.sock\nemperor = v\nemperor-freq = 3600\nemperor-control = control.sock");
+    site.write("version", "1");
+    install_both(&site, Made::Same);
+    fs::create_dir(site.path("v")).unwrap();
+    let text = "[uwsgi]\nchdir = ..\nhttp-socket = a.sock\nwsgi-file = app.py\nheartbeat = 1\n";
+    fs::write(site.path("v/a.ini"), text).unwrap();
+    site.write_ini();
+    let mut command = Command::new(site.path("bin/ruwsgi"));
+    command.args(["--ini", "uwsgi.ini"]);
+    site.dress(&mut command);
+    let server = Server::of(command, site);
+    server.wait_for("vassal a.ini (pid");
+    server.log.wait("the vassal", |log, _| log.contains("] started after").then_some(()));
+    server.wait_for_workers(1);
+    let answer = |server: &Server| Client::unix(&server.path("a.sock")).get("/").ok().to_owned();
+    let before = answer(&server);
+    server.wait_for("is now loyal");
+    install_both(&server.site, Made::Other);
+    for round in 1..3 {
+        // A reload of the vassal is an upgrade; its emperor knows it by its pipe.
+        fs::write(server.path("v/a.ini"), format!("{text}env = N={round}\n")).unwrap();
+        server.log.wait_for_nth("goes on where", round);
+        server.log.wait_for_nth("is complete after", round);
+        install_both(&server.site, if round == 1 { Made::Same } else { Made::Other });
+    }
+    assert_eq!(before, answer(&server), "the master has the same pid");
+    let log = server.log.text();
+    assert!(!log.contains("closed its pipe") && !log.contains("next start in"), "{log}");
+    // The master beside it would end it: it stays what it is.
+    server.signal(Signal::SIGHUP);
+    server.wait_for("the emperor beside it, and its vassals, would be ended: it is for the next restart");
+    fs::remove_file(server.path("v/a.ini")).unwrap();
+    server.wait_for("vassal a.ini is removed");
+}

@@ -20,7 +20,7 @@ pub trait Message: Sized {
 /// What the master tells a zygote.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToZygote {
-    /// The first message. Descriptors, in this order: the sink of the log, the configuration (a sealed file of encoded
+    /// The first message. Descriptors, in this order: the sink of the log, the sink of the lines of requests, the configuration (a sealed file of encoded
     /// directives), the scoreboard, the locks, the three of `Handover::files()`, then the listeners in the order of `Config::listeners()`.
     Hello {
         /// The master's pid, for the check after `die_with_parent`.

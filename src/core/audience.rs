@@ -34,10 +34,17 @@ enum Ear {
     Parent(File),
 }
 
+impl Ear {
+    fn terminal() -> Result<Self, String> {
+        let terminal = stdio::error().try_clone_to_owned();
+        Ok(Self::Terminal(terminal.map_err(|error| format!("standard error: {}", why(&error)))?.into()))
+    }
+}
+
 /// Which process this is.
 pub(crate) enum Standing {
     /// The one that is to become the master.
-    Master(Audience, Outlet),
+    Master(Audience, Box<Outlet>),
     /// The one that has waited for it; its exit code.
     Starter(u8),
 }
@@ -47,9 +54,13 @@ impl Audience {
     pub(crate) fn gather(config: &Config, source: &Source, log: &Log) -> Result<Standing, String> {
         let mut outlet = Outlet::of(log);
         let Some(said) = config.log_file() else {
-            return Ok(Standing::Master(Self::default(), outlet));
+            let ear = if config.routes_log() { Some(Ear::terminal()?) } else { None };
+            return Ok(Standing::Master(Self(Rc::new(RefCell::new(ear))), Box::new(outlet)));
         };
         let opened = Opened::new(config, source, said)?;
+        if config.logging.log_truncate {
+            opened.empty()?;
+        }
         // A vassal stays with its emperor, as uWSGI's does.
         let ear = if config.daemon().is_some() && !is_vassal(&source.env) {
             let starter = Starter { content: opened.content(), shows_log: said.0 == "daemonize2", file: said.1 };
@@ -58,11 +69,10 @@ impl Audience {
                 Detached::Starter(code) => return Ok(Standing::Starter(code)),
             }
         } else {
-            let terminal = stdio::error().try_clone_to_owned();
-            Ear::Terminal(terminal.map_err(|error| format!("standard error: {}", why(&error)))?.into())
+            Ear::terminal()?
         };
         outlet.turn_to(opened)?;
-        Ok(Standing::Master(Self(Rc::new(RefCell::new(Some(ear)))), outlet))
+        Ok(Standing::Master(Self(Rc::new(RefCell::new(Some(ear)))), Box::new(outlet)))
     }
 
     /// The start went well.

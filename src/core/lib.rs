@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod audience;
+mod cron;
+mod daemons;
 mod emperor;
 pub mod gateway;
 pub mod inspect;
 mod listeners;
+mod log;
 mod logfile;
 mod master;
 mod module;

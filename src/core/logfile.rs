@@ -12,17 +12,44 @@ use ruwsgi_options::{Config, Source};
 use ruwsgi_stage::privileges;
 use ruwsgi_sys::{exec, stdio};
 
+use crate::log::{Lines, Loggers, Place, Sort};
 use crate::upgrade::Kept;
-use crate::{Place, why};
+use crate::{Place as Said, why};
 
+/// How often loggers are looked after that have something left, in milliseconds.
+const LOOK_MS: u64 = 1_000;
+/// The same while somebody reads slowly.
+const SOON_MS: u64 = 5;
 /// The permissions of a new log file, as uWSGI has them.
 const MODE: u32 = 0o640;
 
 /// The log of the instance, and the file that it goes to.
 pub(crate) struct Outlet {
+    /// What the master says.
     log: Log,
+    /// What is written to the file, or to standard error: the same log, unless lines are dealt out.
+    raw: Log,
     /// `None`: where standard error was at the start.
     file: Option<Opened>,
+    routed: Option<Routed>,
+    next_ms: u64,
+    pause_ms: u64,
+    /// So many bytes waited at the last look.
+    waiting: usize,
+    /// When lines without an end are looked for.
+    lines_ms: u64,
+    /// A file that could not be put aside is left alone until then.
+    not_before_ms: u64,
+}
+
+/// Lines are dealt out to loggers.
+struct Routed {
+    loggers: Loggers,
+    others: Lines,
+    /// `None`: they come with the others.
+    requests: Option<Lines>,
+    /// Standard output, as it was at the start.
+    output: OwnedFd,
 }
 
 /// A log file.
@@ -34,11 +61,57 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens what an option names; as root, gives it to whom the server becomes, if that is wanted.
     pub(crate) fn new(config: &Config, source: &Source, (option, said): (&str, &str)) -> Result<Self, String> {
-        let place = Place(config, option);
+        let place = Said(config, option);
         let path = source.cwd.join(said);
         let file = open(&path).map_err(|error| format!("{option}: cannot open {said}: {}{place}", why(&error)))?;
         dress(&file, config).map_err(|error| format!("{option}: {said}: {error}{place}"))?;
         Ok(Self { path, file })
+    }
+
+    /// The file of a logger, whose place others tell.
+    pub(crate) fn of_logger(config: &Config, source: &Source, said: &str) -> Result<Self, String> {
+        let path = source.cwd.join(said);
+        let file = open(&path).map_err(|error| format!("cannot open {said}: {}", why(&error)))?;
+        dress(&file, config).map_err(|error| format!("{said}: {error}"))?;
+        Ok(Self { path, file })
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// In bytes; 0 for what is no file.
+    pub(crate) fn size(&self) -> u64 {
+        self.file.metadata().ok().filter(std::fs::Metadata::is_file).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Its content goes, if it is a file.
+    pub(crate) fn empty(&self) -> Result<(), String> {
+        if self.size() == 0 {
+            return Ok(());
+        }
+        self.file.set_len(0).map_err(|error| format!("log-truncate: {}: {}", self.path.display(), why(&error)))
+    }
+
+    /// Gives it another name: `backup`, or its own with the time behind, as uWSGI does.
+    pub(crate) fn put_aside(&self, backup: Option<&str>, now: i64) -> Result<(), String> {
+        if standard(&self.path).is_some() || !self.file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Err(format!("{} is no file: it can't be put aside", self.path.display()));
+        }
+        let aside = match backup {
+            Some(name) => self.path.parent().unwrap_or(Path::new("/")).join(name),
+            None => {
+                let mut aside = self.path.clone().into_os_string();
+                aside.push(format!(".{now}"));
+                aside.into()
+            }
+        };
+        let refused = |error| format!("{} can't become {}: {}", self.path.display(), aside.display(), why(&error));
+        std::fs::rename(&self.path, &aside).map_err(refused)
     }
 
     /// Its content, if it is a file that has one: for whoever waits for a start.
@@ -48,7 +121,7 @@ impl Opened {
     }
 
     /// The path leads to another file now, or to none: somebody has moved this one away.
-    fn was_moved(&self) -> bool {
+    pub(crate) fn was_moved(&self) -> bool {
         let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
         let here = self.file.metadata().map(identity).ok();
         standard(&self.path).is_none() && std::fs::metadata(&self.path).map(identity).ok() != here
@@ -58,7 +131,17 @@ impl Opened {
 impl Outlet {
     /// A log that goes to standard error.
     pub(crate) fn of(log: &Log) -> Self {
-        Self { log: log.clone(), file: None }
+        Self {
+            log: log.clone(),
+            raw: log.clone(),
+            file: None,
+            routed: None,
+            next_ms: 0,
+            pause_ms: LOOK_MS,
+            waiting: 0,
+            lines_ms: 0,
+            not_before_ms: 0,
+        }
     }
 
     /// The log of a process whose output goes to this file already.
@@ -67,7 +150,7 @@ impl Outlet {
             let file = exec::inherited(kept.fd).map_err(|error| format!("the log: {}", why(&error)))?;
             Ok::<_, String>(Opened { path: kept.path.clone(), file: file.into() })
         };
-        Ok(Self { log: log.clone(), file: kept.map(opened).transpose()? })
+        Ok(Self { file: kept.map(opened).transpose()?, ..Self::of(log) })
     }
 
     /// The file, for another executable.
@@ -78,7 +161,10 @@ impl Outlet {
 
     /// The log, standard output and standard error go there from here on.
     pub(crate) fn turn_to(&mut self, opened: Opened) -> Result<(), String> {
-        let turned = self.log.redirect(opened.file.as_fd()).and_then(|()| stdio::redirect_output(opened.file.as_fd()));
+        let mut turned = self.raw.redirect(opened.file.as_fd());
+        if self.routed.is_none() {
+            turned = turned.and_then(|()| stdio::redirect_output(opened.file.as_fd()));
+        }
         turned.map_err(|error| format!("the log can't go to {}: {}", opened.path.display(), why(&error)))?;
         self.file = Some(opened);
         Ok(())
@@ -92,10 +178,44 @@ impl Outlet {
         }
     }
 
+    /// Lines are dealt out from here on, where the options ask for that.
+    pub(crate) fn route(&mut self, config: &Config, source: &Source) -> Result<(), String> {
+        if !config.routes_log() {
+            return Ok(());
+        }
+        let failed = |error: io::Error| format!("the log: {}", why(&error));
+        let output = stdio::output().try_clone_to_owned().map_err(failed)?;
+        // Of its own: what the master says goes elsewhere.
+        let raw = self.log.descriptor().and_then(|fd| Log::to(fd.as_fd())).map_err(failed)?;
+        let loggers = Loggers::open(Place { config, source, raw: &raw, output: &output })?;
+        let others = Lines::new(Sort::Other).map_err(failed)?;
+        let requests = config.routes_requests().then(|| Lines::new(Sort::Request)).transpose().map_err(failed)?;
+        loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
+        stdio::redirect_output(others.write_end()).map_err(failed)?;
+        self.log.hand_to(loggers.taker());
+        // For children that this process forks: they have no loggers.
+        self.log.redirect(others.write_end()).map_err(failed)?;
+        self.raw = raw;
+        self.routed = Some(Routed { loggers, others, requests, output });
+        Ok(())
+    }
+
     /// At a reload: to another file, if the configuration names one, or to a new one of the same name, if the old one
     /// was moved away. An error leaves everything as it was.
     pub(crate) fn renew(&mut self, config: &Config, source: &Source) -> Result<(), String> {
+        let requests = self.routed.as_ref().is_some_and(|routed| routed.requests.is_some());
+        if config.routes_log() != self.routed.is_some() || config.routes_requests() != requests {
+            return Err("logger, log-route and their kin can't come or go all at once: restart needed".to_owned());
+        }
         self.log.set_date(config.logging.log_date.as_deref());
+        self.renew_file(config, source)?;
+        match &self.routed {
+            Some(it) => it.loggers.renew(Place { config, source, raw: &self.raw, output: &it.output }),
+            None => Ok(()),
+        }
+    }
+
+    fn renew_file(&mut self, config: &Config, source: &Source) -> Result<(), String> {
         let said = second(config).or(config.log_file());
         let (option, path) = match (said, &self.file) {
             (None, None) => return Ok(()),
@@ -119,21 +239,87 @@ impl Outlet {
         }
     }
 
-    /// Gives the log file another name, with the time in it as uWSGI does; the next [`renew`](Self::renew) begins
-    /// another one.
-    pub(crate) fn put_aside(&self, now: i64) -> Result<(), String> {
-        let path = match &self.file {
-            Some(opened) if standard(&opened.path).is_none() => &opened.path,
-            _ => return Err("the log is no file: it can't be put aside".to_owned()),
-        };
-        let mut aside = path.clone().into_os_string();
-        aside.push(format!(".{now}"));
-        std::fs::rename(path, &aside).map_err(|error| format!("{} can't be renamed: {}", path.display(), why(&error)))
+    /// Gives the files of the log other names; the next [`renew`](Self::renew) begins other ones.
+    pub(crate) fn put_aside(&self, config: &Config, now: i64) -> Result<(), String> {
+        let of_loggers = self.routed.as_ref().map(|routed| routed.loggers.reopen(Some(now)));
+        match (&self.file, of_loggers) {
+            (Some(opened), _) => opened.put_aside(config.logging.log_backupname.as_deref(), now),
+            (None, None) => Err("the log is no file: it can't be put aside".to_owned()),
+            (None, Some(failed)) => failed.into_iter().next().map_or(Ok(()), Err),
+        }
     }
 
-    /// The descriptor for the processes that log.
-    pub(crate) fn descriptor(&self) -> Result<OwnedFd, String> {
-        self.log.descriptor().map_err(|error| format!("the log has no descriptor: {error}"))
+    /// The file is larger than `log-maxsize` wants it.
+    pub(crate) fn is_too_large(&self, config: &Config, now_ms: u64) -> bool {
+        let most = config.logging.log_maxsize;
+        let file = self.file.as_ref().filter(|opened| most > 0 && standard(&opened.path).is_none());
+        now_ms >= self.not_before_ms && file.is_some_and(|opened| opened.size() > most)
+    }
+
+    /// It could not be put aside: nobody tries for a while.
+    pub(crate) fn leave_alone(&mut self, until_ms: u64) {
+        self.not_before_ms = until_ms;
+    }
+
+    /// The descriptors for our processes that log: for the lines of requests, and for all others.
+    pub(crate) fn descriptors(&self) -> Result<[OwnedFd; 2], String> {
+        let both = || match &self.routed {
+            None => Ok([self.log.descriptor()?, self.log.descriptor()?]),
+            Some(Routed { others, requests, .. }) => Ok([others.sink()?, requests.as_ref().unwrap_or(others).sink()?]),
+        };
+        both().map_err(|error: io::Error| format!("the log has no descriptor: {error}"))
+    }
+
+    /// What the master watches.
+    pub(crate) fn pipes(&self) -> impl Iterator<Item = &Lines> {
+        self.routed.iter().flat_map(|routed| [Some(&routed.others), routed.requests.as_ref()]).flatten()
+    }
+
+    /// Deals out what has come, and writes what can be written. `true`: there is more.
+    pub(crate) fn deal(&mut self) -> bool {
+        let Some(Routed { loggers, others, requests, .. }) = &mut self.routed else { return false };
+        let mut more = others.read(loggers);
+        more |= requests.as_mut().is_some_and(|requests| requests.read(loggers));
+        loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
+        more
+    }
+
+    /// When somebody has to look again.
+    pub(crate) fn wake_ms(&self, config: &Config) -> Option<u64> {
+        (self.routed.is_some() || config.logging.log_maxsize > 0).then_some(self.next_ms)
+    }
+
+    /// From time to time: lines without an end, and loggers that could not write.
+    pub(crate) fn look(&mut self, now_ms: u64) {
+        if now_ms < self.next_ms {
+            return;
+        }
+        if let Some(Routed { loggers, others, requests, .. }) = &mut self.routed {
+            if now_ms >= self.lines_ms {
+                self.lines_ms = now_ms + LOOK_MS;
+                others.look(loggers);
+                requests.iter_mut().for_each(|requests| requests.look(loggers));
+            }
+            loggers.flush().iter().for_each(|trouble| tracing::warn!("{trouble}"));
+            // Somebody reads, though slowly: there will soon be room again. Nobody does: later and later.
+            self.pause_ms = match loggers.waiting() {
+                0 => LOOK_MS,
+                left if left < self.waiting => SOON_MS,
+                _ => (self.pause_ms * 2).min(LOOK_MS),
+            };
+            self.waiting = loggers.waiting();
+        }
+        self.next_ms = now_ms + self.pause_ms;
+    }
+
+    /// Everybody else is gone: what they have said last.
+    pub(crate) fn finish(&mut self) {
+        while self.deal() {}
+        if let Some(Routed { loggers, others, requests, .. }) = &mut self.routed {
+            others.end(loggers);
+            requests.iter_mut().for_each(|requests| requests.end(loggers));
+        }
+        self.deal();
     }
 }
 

@@ -42,7 +42,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
         return Failure::from(stopped).end();
     }
     let (audience, outlet) = match Audience::gather(&loaded.config, &source, log) {
-        Ok(Standing::Master(audience, outlet)) => (audience, outlet),
+        Ok(Standing::Master(audience, outlet)) => (audience, *outlet),
         Ok(Standing::Starter(code)) => return code,
         Err(reason) => {
             tracing::error!("{reason}");
@@ -126,6 +126,7 @@ fn go_on(
     let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
     let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
     let left = Left::take(state)?;
+    let emperor = Allegiance::kept(&source.env, &config);
     // Listeners that are new are bound by the reload with which it begins.
     let listeners = Listeners::of(&config, &left.bound)?.open();
     let (audience, gateways, left) = (Audience::default(), Gateways::new(routers, log.clone()), Some(left));
@@ -140,7 +141,7 @@ fn go_on(
         audience,
         unknown,
         scene,
-        emperor: None,
+        emperor,
         court: None,
         gateways,
         executable,
@@ -197,6 +198,7 @@ fn start(
     mut scene: Scene,
 ) -> Result<Master, Failure> {
     let config = with_given(loaded.config, &source.env)?;
+    outlet.route(&config, &source)?;
     show_name(&config);
     let threads = config.workers.threads.max(1);
     let processes = config.workers.processes;
@@ -250,8 +252,6 @@ fn start(
     if court.is_none() {
         court = emperor::Child::of(&config, &source)?;
     }
-    // What ties it to an emperor, or an emperor to it, is not handed on: it is the emperor's to start it anew.
-    let executable = executable.filter(|_| emperor.is_none() && court.is_none());
     let first = First {
         source,
         config,

@@ -48,6 +48,14 @@ impl Allegiance {
     /// The one that the environment tells of. A number that is no pipe of an emperor is told, and passed over: a program
     /// that a vassal has started has the variable and not the pipe.
     pub(crate) fn sworn(env: &[(OsString, OsString)], config: &Config) -> Option<Self> {
+        let allegiance = Self::kept(env, config)?;
+        tracing::info!("this is a vassal (its emperor's pid is {})", process::parent_id());
+        allegiance.hook(&config.emperor.hook_start, config);
+        Some(allegiance)
+    }
+
+    /// The same, after another executable of this process has sworn it.
+    pub(crate) fn kept(env: &[(OsString, OsString)], config: &Config) -> Option<Self> {
         let number = number(env)?;
         let fd = match birth::inherited_stream(number) {
             Ok(fd) => fd,
@@ -61,12 +69,21 @@ impl Allegiance {
         if let Err(error) = process::outlive_parent() {
             tracing::warn!("the death of the emperor: {error}");
         }
-        tracing::info!("this is a vassal (its emperor's pid is {})", process::parent_id());
         let env = env.to_vec();
         let mut allegiance = Self { fd, env, heartbeat_ms: 0, next_ms: 0, loyal: false, lost: false };
         allegiance.renew(config);
-        allegiance.hook(&config.emperor.hook_start, config);
         Some(allegiance)
+    }
+
+    /// The environment in which another executable of this process finds the pipe, if that stays open.
+    pub(crate) fn leave(&self, env: &mut Vec<(OsString, OsString)>) {
+        env.retain(|(name, _)| name != pipe::VARIABLE);
+        env.push((pipe::VARIABLE.into(), self.fd.as_raw_fd().to_string().into()));
+    }
+
+    /// The configuration comes through a pipe, which only the one who was started with it can read.
+    pub(crate) fn pushes_config(&self) -> bool {
+        self.env.iter().any(|(name, _)| name == pipe::CONFIG_VARIABLE)
     }
 
     /// A configuration was read.
@@ -111,10 +128,9 @@ impl Allegiance {
         }
     }
 
-    /// Nothing here waits for a command.
+    /// Its commands are waited for: one that belongs to the end would be ended with it. Workers serve meanwhile.
     fn hook(&self, all: &[Hook], config: &Config) {
-        let mut scene = Scene { hurried: true, ..Scene::new(config, self.env.clone()) };
-        hooks::run_anyway(&all.iter().collect::<Vec<_>>(), &mut scene);
+        hooks::run_anyway(&all.iter().collect::<Vec<_>>(), &mut Scene::new(config, self.env.clone()));
     }
 
     /// This process is there.
@@ -146,7 +162,7 @@ impl Allegiance {
 
     /// The configuration is wanted again, where it came over a pipe.
     pub(crate) fn wants_config(&self) {
-        if self.env.iter().any(|(name, _)| name == pipe::CONFIG_VARIABLE) {
+        if self.pushes_config() {
             self.say(pipe::CONFIG);
         }
     }

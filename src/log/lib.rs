@@ -19,13 +19,20 @@ use ruwsgi_sys::sink::SinkFd;
 /// How many bytes may wait for a log that can't be written.
 pub const WAITING_BYTES: usize = 256 * 1024;
 
+/// Who takes lines in this process instead of a descriptor. It must not log.
+pub trait Taker: Send {
+    /// Takes whole lines.
+    fn take(&mut self, lines: &[u8]);
+}
+
 /// The log of this process; a clone is the same log.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Log(Arc<Mutex<Sink>>);
 
-#[derive(Debug)]
 struct Sink {
     fd: SinkFd,
+    /// Lines go there, and not to the descriptor.
+    taker: Option<Box<dyn Taker>>,
     waiting: Vec<u8>,
     dropped: u64,
     date: Option<Date>,
@@ -44,13 +51,26 @@ impl Log {
         Ok(Self::new(SinkFd::open(io::stderr().as_fd())?))
     }
 
+    /// To what a descriptor refers to.
+    pub fn to(fd: BorrowedFd<'_>) -> io::Result<Self> {
+        Ok(Self::new(SinkFd::open(fd)?))
+    }
+
     /// To a descriptor that the master has opened and sent.
     pub fn received(fd: OwnedFd) -> io::Result<Self> {
         Ok(Self::new(SinkFd::received(fd)?))
     }
 
+    /// To two of them; if both lead to the same, it is one log.
+    pub fn received_both(first: OwnedFd, second: OwnedFd) -> io::Result<(Self, Self)> {
+        let same = ruwsgi_sys::sink::is_same(first.as_fd(), second.as_fd());
+        let first = Self::received(first)?;
+        let second = if same { first.clone() } else { Self::received(second)? };
+        Ok((first, second))
+    }
+
     fn new(fd: SinkFd) -> Self {
-        Self(Arc::new(Mutex::new(Sink { fd, waiting: Vec::new(), dropped: 0, date: None })))
+        Self(Arc::new(Mutex::new(Sink { fd, taker: None, waiting: Vec::new(), dropped: 0, date: None })))
     }
 
     /// The descriptor, to send to another process.
@@ -62,6 +82,25 @@ impl Log {
     #[must_use]
     pub fn number(&self) -> RawFd {
         self.lock().fd.as_fd().as_raw_fd()
+    }
+
+    /// Lines go to somebody in this process from here on.
+    pub fn hand_to(&self, taker: Box<dyn Taker>) {
+        let mut sink = self.lock();
+        sink.flush();
+        sink.taker = Some(taker);
+    }
+
+    /// The other one is this one.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// So many bytes wait.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
     }
 
     /// Goes on elsewhere; what could not be written where it was waits for the new place.
@@ -131,9 +170,10 @@ impl Log {
         self.say(&dated);
     }
 
-    /// Forgets what waits: in a child after a fork, since the parent still has those lines.
+    /// Forgets what waits, and who takes it: in a child after a fork, since the parent still has both.
     pub fn forget(&self) {
         let mut sink = self.lock();
+        sink.taker = None;
         sink.waiting.clear();
         sink.dropped = 0;
     }
@@ -153,6 +193,10 @@ impl Sink {
     }
 
     fn flush(&mut self) -> bool {
+        if let Some(taker) = &mut self.taker {
+            taker.take(&std::mem::take(&mut self.waiting));
+            return true;
+        }
         while !self.waiting.is_empty() {
             match self.fd.write(&self.waiting[..self.piece()]) {
                 Ok(written) => drop(self.waiting.drain(..written)),

@@ -7,6 +7,7 @@ use bstr::{BString, ByteSlice};
 
 use crate::directive::{Directive, Origin};
 use crate::kind::{Reading, Remark, Said, keepalive};
+use crate::kind_log::is_address;
 use crate::report::{Error, Problem};
 use crate::table::{Config, Listener, Process, Row, Sockets, row};
 
@@ -96,6 +97,24 @@ impl Config {
         lines.rfind(|said| ends(said)).map(|said| &said.origin)
     }
 
+    /// What was said for workers and their applications: a process that is an emperor and nothing else has none of them.
+    pub fn for_workers(&self) -> impl Iterator<Item = &Directive> {
+        const HEADINGS: [&str; 5] =
+            ["Workers", "Workers for the load", "Python", "Static files", "Statistics and health"];
+        // What an emperor does, too, and what is so anyway.
+        const ALL: [&str; 6] = ["reload-mercy", "plugins", "need-plugins", "plugins-dir", "stats-minified", "need-app"];
+        let is = |said: &&Directive| {
+            row(&said.name).is_some_and(|(row, _)| {
+                let always = row.help.starts_with("always on") || row.help.starts_with("not needed");
+                HEADINGS.contains(&row.heading)
+                    && !ALL.contains(&row.names[0])
+                    && !always
+                    && row.names[0] != "die-on-term"
+            })
+        };
+        self.directives.iter().filter(is)
+    }
+
     /// Where to listen, in the order in which it was said.
     pub fn listeners(&self) -> &[Listener] {
         &self.sockets.listeners
@@ -110,7 +129,23 @@ impl Config {
 
     /// Where the log goes from the start on, and the option that says so; the first of both is that of a daemon.
     pub fn log_file(&self) -> Option<(&'static str, &str)> {
-        self.daemon().or(self.logging.logto.as_deref().map(|path| ("logto", path)))
+        let logto = self.logging.logto.as_deref().filter(|path| !is_address(path));
+        self.daemon().or(logto.map(|path| ("logto", path)))
+    }
+
+    /// Lines of the log pass through the master, since somebody wants more of them than that they are written.
+    pub fn routes_log(&self) -> bool {
+        let it = &self.logging;
+        let loggers = [&it.logger, &it.req_logger, &it.log_syslog, &it.log_socket].iter().any(|list| !list.is_empty());
+        let patterns = [&it.log_route, &it.log_drain, &it.log_filter].iter().any(|list| !list.is_empty());
+        let udp = it.logto.as_deref().is_some_and(is_address);
+        loggers || patterns || udp || !it.log_encoder.is_empty() || self.routes_requests()
+    }
+
+    /// So do the lines of requests, apart from the others.
+    pub fn routes_requests(&self) -> bool {
+        let it = &self.logging;
+        !it.req_logger.is_empty() || !it.log_req_route.is_empty() || !it.log_req_encoder.is_empty()
     }
 
     /// The log of a daemon, where this is one.
@@ -277,6 +312,13 @@ mod tests {
         );
         let both = [("procname-prefix", "a"), ("procname-prefix-spaced", "shop:"), ("procname", "x")];
         assert_eq!(named(&both), pair("shop: x", "shop: x"));
+    }
+
+    #[test]
+    fn what_is_for_workers_is_nothing_to_an_emperor() {
+        let lines = [("emperor", "v"), ("processes", "2"), ("master", "true"), ("reload-mercy", "3"), ("module", "a")];
+        let names: Vec<String> = interpret(&lines).0.for_workers().map(|said| said.name.clone()).collect();
+        assert_eq!(names, ["processes", "module"]);
     }
 
     #[test]

@@ -83,6 +83,18 @@ const LIFE: &[Difference] = &[
         "the zygote becomes the user before it loads the application",
         "drop-after-apps = true",
     ),
+    differs(
+        "`log-format`",
+        "`json` is text; quotes in values break an object",
+        "`json` is a format of its own; in a format that is an object, values are escaped",
+        "",
+    ),
+    differs(
+        "daemons: `attach-daemon` and its kin",
+        "end before the workers; at a reload in any case",
+        "end after the workers; are renewed when the new generation is complete, not if a reload fails",
+        "",
+    ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
     differs(
         "`harakiri`",

@@ -135,11 +135,11 @@ mod tests {
     fn each_class_has_its_way() {
         let harmless = "reaper: not needed: children of the application are always reaped (app.ini:1)";
         assert_eq!(judged(&[("reaper", "1")], true, ""), Ok(vec![harmless.into()]));
-        let degrades = "log-syslog: not built yet: the log goes to standard error";
-        assert_eq!(judged(&[("log-syslog", "x")], false, ""), Ok(vec![format!("{degrades} (app.ini:1)")]));
-        let refused = format!("{degrades}; allow-missing = log-syslog starts without it (app.ini:1)");
-        assert_eq!(self::refused(&[("log-syslog", "x")], true), refused);
-        assert_eq!(judged(&[("log-syslog", "x")], true, "log-syslog").map(|notices| notices.len()), Ok(1));
+        let degrades = "never-swap: not built yet: the kernel decides by itself";
+        assert_eq!(judged(&[("never-swap", "x")], false, ""), Ok(vec![format!("{degrades} (app.ini:1)")]));
+        let refused = format!("{degrades}; allow-missing = never-swap starts without it (app.ini:1)");
+        assert_eq!(self::refused(&[("never-swap", "x")], true), refused);
+        assert_eq!(judged(&[("never-swap", "x")], true, "never-swap").map(|notices| notices.len()), Ok(1));
         let exposes = "https: not built yet: nothing listens at this address; allow-missing = https starts without it";
         assert_eq!(self::refused(&[("https", "x")], false), format!("{exposes} (app.ini:1)"));
         let told = "https: not built yet: nothing listens at this address (app.ini:1)";
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_name_is_told_once_and_all_reasons_at_once() {
-        let lines = [("route", "a"), ("log-syslog", "x"), ("snmp", "b"), ("route", "c"), ("log-syslog", "y")];
+        let lines = [("route", "a"), ("never-swap", "x"), ("snmp", "b"), ("route", "c"), ("never-swap", "y")];
         let error = judged(&lines, false, "").expect_err("two reasons");
         assert_eq!(error.lines().len(), 2);
         assert!(error.lines()[0].ends_with("(app.ini:1)"), "{error}");

@@ -9,6 +9,8 @@ pub struct MaybeNumber;
 pub struct ThreeDigits;
 /// A file to log to.
 pub struct LogFile;
+/// A file to log to, or an address.
+pub struct LogTarget;
 /// The line of a request.
 pub struct LogFormat;
 /// How the time stands before a line: an empty text is ctime(3)'s way, as bare, `true` and the like ask for.
@@ -45,15 +47,30 @@ impl Kind for LogFile {
     type Field = Option<String>;
     const HINT: &'static str = "FILE";
 
-    /// For uWSGI, whatever has a colon is an address.
     fn read(field: &mut Option<String>, said: &Said<'_>) -> Reading {
         let path = some(said.value)?;
-        if path.contains(':') && !path.contains('/') {
-            return Err(format!("a log over UDP ({path}) is not built yet: name a file"));
+        if is_address(&path) {
+            return Err(format!("{path} is an address: log-socket = {path} logs there"));
         }
         *field = Some(path);
         Ok(None)
     }
+}
+
+impl Kind for LogTarget {
+    type Field = Option<String>;
+    const HINT: &'static str = "FILE";
+
+    fn read(field: &mut Option<String>, said: &Said<'_>) -> Reading {
+        *field = Some(some(said.value)?);
+        Ok(None)
+    }
+}
+
+/// For uWSGI, whatever has a colon is an address; a path may have one here.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
+    text.contains(':') && !text.contains('/')
 }
 
 impl Kind for LogFormat {
@@ -124,7 +141,7 @@ mod tests {
             assert_eq!(read::<LogDate>(Some(text)).0.as_deref(), field, "{text:?}");
         }
         assert_eq!(read::<LogFile>(Some("/var/log/a:b.log")).0.as_deref(), Some("/var/log/a:b.log"));
-        assert!(read::<LogFile>(Some("10.0.0.1:514")).1.is_err_and(|error| error.contains("UDP")));
+        assert!(read::<LogFile>(Some("10.0.0.1:514")).1.is_err_and(|error| error.contains("log-socket")));
         assert_eq!(read::<MaybeNumber>(Some("200")), (Some(200), Ok(None)));
         assert_eq!(read::<MaybeNumber>(Some("true")), (None, Ok(Some("\"true\" is not a number -> 0".into()))));
         assert_eq!(read::<LogFormat>(Some("%(uri)")), (Some("%(uri)".into()), Ok(None)));

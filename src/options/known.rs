@@ -160,20 +160,18 @@ mod tests {
             "route",
             "unshare",
             "chunked-input-limit",
-            "attach-daemon",
             "ssl-option",
             "zeus",
             "sslrouter",
             "subscription-vassal-required",
             "http-zerg",
-            "cron",
             "pam",
             "allowed-modifiers",
             "test",
         ] {
             assert_eq!(class(name), Some(Class::Exposes), "{name}");
         }
-        for name in ["log-syslog", "forkbomb-delay", "touch-signal", "never-swap", "log-encoder"] {
+        for name in ["ksm", "forkbomb-delay", "touch-signal", "never-swap"] {
             assert_eq!(class(name), Some(Class::Degrades), "{name}");
         }
         for name in ["reaper", "wsgi-strict", "log-master"] {

@@ -47,10 +47,12 @@ mod help;
 #[cfg(feature = "argv")]
 mod judge;
 mod kind;
+mod kind_daemon;
 mod kind_emperor;
 mod kind_hook;
 mod kind_language;
 mod kind_log;
+mod kind_logger;
 mod kind_path;
 mod kind_privilege;
 mod kind_process;
@@ -102,8 +104,11 @@ pub use directive::{Directive, Origin, decode, encode};
 pub use explain::{Explained, Standing, explain};
 #[cfg(feature = "argv")]
 pub use guide::migrating;
+pub use kind_daemon::{CronSaid, DaemonSaid};
 pub use kind_emperor::{Province, ProvinceKind};
 pub use kind_hook::{Action, Awaited, Hook, Meaning};
+pub use kind_log::is_address;
+pub use kind_logger::{EncoderSaid, LOGGERS, LoggerSaid, RouteSaid};
 pub use kind_privilege::{Bounds, CAPABILITIES};
 pub use kind_static::{Encoding, ServedBy};
 pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};

@@ -11,10 +11,12 @@ use crate::kind::{
     Address, Arg, Bytes, Count, Environ, Few, Flag, Keepalive, Kind, MaybeCount, MaybeFlag, MaybeSeconds, Mode, Mounts,
     OneOrMore, OptionalFlag, Patience, Protocol, Reading, Requests, Said, Seconds, Socket, Text, Texts, Umask,
 };
+use crate::kind_daemon::{Crons, Daemons, KeyedCrons, KeyedDaemons, SmartDaemons};
 use crate::kind_emperor::{Namespaces, Places, Settings};
 use crate::kind_hook::{Awaits, Commands, Hooks as Actions, MountHooks, TouchHooks, UmountHooks};
 use crate::kind_language::{Acted, Mark, MaybeMark};
-use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_log::{Collects, LogDate, LogFile, LogFormat, LogTarget, MaybeNumber, Prefix, ThreeDigits};
+use crate::kind_logger::{Encoders, LinePatterns, LogSocket, Loggers, Routes, Syslog};
 use crate::kind_path::{MorePaths, OnePath};
 use crate::kind_privilege::{Capabilities, Limit};
 use crate::kind_process::{Algorithm, FileAndText, Surge};
@@ -655,7 +657,7 @@ options! {
     }
 
     /// What processes do on their way, besides their work.
-    pub struct Hooks: "Hooks" as hooks {
+    pub struct Hooks: "Hooks, daemons, jobs" as hooks {
         /// do this as soon as the configuration was read
         ["hook-asap"] => hook_asap: Actions;
         /// mount this as soon as the configuration was read
@@ -718,6 +720,26 @@ options! {
         ["hook-master-start"] => hook_master_start: Actions;
         /// do this whenever a file is touched
         ["hook-touch"] => hook_touch: TouchHooks;
+        /// run this program beside the workers; it stays in the foreground
+        ["attach-daemon"] => attach_daemon: Daemons;
+        /// the same; when it ends, so does the instance
+        ["attach-control-daemon"] => attach_control_daemon: Daemons;
+        /// run this program, which goes into the background
+        ["smart-attach-daemon"] => smart_attach_daemon: SmartDaemons;
+        /// the same, and it stays in the foreground
+        ["smart-attach-daemon2"] => smart_attach_daemon2: SmartDaemons;
+        /// a program with keys: command, pidfile, control, stopsignal and more
+        ["attach-daemon2"] => attach_daemon2: KeyedDaemons;
+        /// these programs may read the standard input of the server
+        ["daemons-honour-stdin"] => daemons_honour_stdin: Flag;
+        /// run this command at these times
+        ["cron"] => cron: Crons;
+        /// the same, but not while it still runs
+        ["unique-cron"] => unique_cron: Crons;
+        /// the same with keys: minute, hour, day, month, week, unique, harakiri
+        ["cron2"] => cron2: KeyedCrons;
+        /// kill such a command after so many seconds
+        ["cron-harakiri"] => cron_harakiri: Seconds;
         /// wait until this is there
         ["wait-for-fs"] => wait_for_fs: Awaits;
         /// wait until this is a file
@@ -856,6 +878,10 @@ options! {
         ["log-big"] => log_big: MaybeNumber as "BYTES";
         /// with disable-logging: log what was answered with nothing
         ["log-zero"] => log_zero: Flag;
+        /// log responses that came from a file, even with disable-logging
+        ["log-sendfile"] => log_sendfile: FlagWithValue;
+        /// log requests whose client was gone, even with disable-logging
+        ["log-ioerror"] => log_ioerror: FlagWithValue;
         /// the line of a request, with variables such as %(uri)
         ["log-format", "logformat"] => log_format: LogFormat;
         /// %(ftime) is the time as log-date has it
@@ -871,7 +897,7 @@ options! {
         /// put the time before the server's own lines, in this strftime format
         ["log-date", "logdate"] => log_date: LogDate;
         /// log to this file
-        ["logto"] => logto: LogFile;
+        ["logto"] => logto: LogTarget;
         /// log to this file once the privileges are dropped
         ["logto2"] => logto2: LogFile;
         /// open the log file anew when this file changes
@@ -884,6 +910,36 @@ options! {
         ["logfile-chmod"] => logfile_chmod: ThreeDigits;
         /// always on: a reload opens a log file anew that was moved
         ["log-reopen"] => log_reopen: Flag = true;
+        /// empty the log file at the start
+        ["log-truncate"] => log_truncate: Flag;
+        /// put the log file aside when it has so many bytes
+        ["log-maxsize"] => log_maxsize: Requests as "BYTES";
+        /// under this name, not under that of the file with the time behind
+        ["log-backupname"] => log_backupname: Text as "FILE";
+        /// lines go here: file:F, stdio, fd:N, socket:A, syslog, rsyslog:A, systemd
+        ["logger"] => logger: Loggers;
+        /// lines of requests go here
+        ["req-logger", "logger-req"] => req_logger: Loggers;
+        /// lines go to syslog(3)
+        ["log-syslog"] => log_syslog: Syslog;
+        /// lines go to this socket as datagrams
+        ["log-socket"] => log_socket: LogSocket;
+        /// lines that match go to this logger
+        ["log-route"] => log_route: Routes;
+        /// lines of requests that match go to this logger
+        ["log-req-route"] => log_req_route: Routes;
+        /// lines that match are dropped
+        ["log-drain"] => log_drain: LinePatterns;
+        /// lines that match none of these are dropped
+        ["log-filter"] => log_filter: LinePatterns;
+        /// what loggers get of a line: prefix, suffix, nl, format, json
+        ["log-encoder"] => log_encoder: Encoders;
+        /// the same for the lines of requests
+        ["log-req-encoder"] => log_req_encoder: Encoders;
+        /// the longest packet of rsyslog [1024]
+        ["rsyslog-packet-size"] => rsyslog_packet_size: Count as "BYTES" = 1024;
+        /// a longer line is several of them; otherwise it is cut
+        ["rsyslog-split-messages"] => rsyslog_split_messages: Flag;
     }
 
     /// Workers that come and go with the load.

@@ -55,6 +55,14 @@ pub fn owner() -> (u32, u32) {
     (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw())
 }
 
+/// Somebody has this pid, ours to signal or not.
+#[must_use]
+pub fn is_alive(pid: i32) -> bool {
+    #[allow(clippy::disallowed_methods, reason = "nothing is sent")]
+    let asked = nix::sys::signal::kill(Pid::from_raw(pid), None);
+    pid > 0 && matches!(asked, Ok(()) | Err(nix::errno::Errno::EPERM))
+}
+
 /// Our parent's pid, now.
 #[must_use]
 pub fn parent_id() -> i32 {
@@ -93,6 +101,15 @@ pub fn read_now(read: &OwnedFd, most: usize) -> io::Result<Vec<u8>> {
     }
     bytes.truncate(got);
     Ok(bytes)
+}
+
+/// A pipe for lines of many writers: it holds a megabyte where that is allowed, and its read end never blocks.
+pub fn wide_pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe()?;
+    nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETFL(nix::fcntl::OFlag::O_NONBLOCK))?;
+    // As much as an ordinary user may have, pipe(7); less does, too.
+    let _ = nix::fcntl::fcntl(&read, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+    Ok((read, write))
 }
 
 /// Reads until nobody holds the write end any more.

@@ -58,6 +58,13 @@ impl SinkFd {
     }
 }
 
+/// Both refer to the same file, pipe or socket.
+#[must_use]
+pub fn is_same(first: BorrowedFd<'_>, second: BorrowedFd<'_>) -> bool {
+    let identity = |fd| fstat(fd).map(|stat| (stat.st_dev, stat.st_ino)).ok();
+    identity(first).is_some() && identity(first) == identity(second)
+}
+
 impl AsFd for SinkFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::libc::{STDERR_FILENO, STDOUT_FILENO};
 
@@ -18,6 +18,16 @@ pub fn output() -> BorrowedFd<'static> {
 pub fn error() -> BorrowedFd<'static> {
     // SAFETY: as above.
     unsafe { BorrowedFd::borrow_raw(STDERR_FILENO) }
+}
+
+/// A descriptor that whoever started this process has opened, under a number of its own.
+pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+    if number < 0 {
+        return Err(nix::errno::Errno::EBADF.into());
+    }
+    // SAFETY: it is only looked at and duplicated, which is an error where there is none of this number.
+    let fd = unsafe { BorrowedFd::borrow_raw(number) };
+    fd.try_clone_to_owned()
 }
 
 /// Standard output and standard error go there from here on.

@@ -79,6 +79,8 @@ pub struct Setup<'s> {
     pub slot: u32,
     /// Where the request lines go.
     pub log: Log,
+    /// Where the lines of requests go.
+    pub requests: Log,
 }
 
 /// What the options say, in the units of the engine.
@@ -143,6 +145,7 @@ pub(crate) struct Engine<'e> {
     pub seat: Seat<'e>,
     pub channel: &'e Channel,
     pub log: &'e Log,
+    pub requests: &'e Log,
     pub pid: u32,
     pub slot: u32,
     /// The worker takes no new connections and finishes what it has.
@@ -214,7 +217,7 @@ const SHORT_TICK_MS: u64 = 100;
 
 /// Serves until the master says to drain and everything is finished.
 pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
-    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log } = setup;
+    let Setup { config, listeners, channel, handover, scoreboard, seat, slot, log, requests } = setup;
     let cores = config.workers.threads.max(1) as usize;
     let seat = scoreboard.seat(seat);
     // It has signals for the rest of the process's life.
@@ -237,6 +240,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         seat,
         channel: &channel,
         log: &log,
+        requests: &requests,
         pid: std::process::id(),
         slot,
         draining: AtomicBool::new(false),
@@ -344,10 +348,16 @@ impl<'e, A: App> Core<'e, A> {
 
 impl Engine<'_> {
     /// One core's life: find something to do, do it, again.
+    /// Writes what waits for the log, as far as it goes. `true`: all of it.
+    pub(crate) fn flush_logs(&self) -> bool {
+        let written = self.log.flush();
+        if self.log.is(self.requests) { written } else { self.requests.flush() && written }
+    }
+
     fn pump<A: App>(&self, core: &mut Core<'_, A>) {
         while !self.crew.is_over() {
             if !self.work(core) {
-                let written = self.log.flush();
+                let written = self.flush_logs();
                 core.app.rest();
                 let event = self.block(core, written);
                 self.crew.hold(|| core.app.resume());
@@ -359,13 +369,13 @@ impl Engine<'_> {
             if now_ms != core.flushed_ms {
                 // Lines wait for one tick of the coarse clock at most, also where no core ever blocks.
                 core.flushed_ms = now_ms;
-                self.log.flush();
+                self.flush_logs();
             }
             if now_ms >= self.next_tick_ms.load(Ordering::Relaxed) {
                 self.tick(core, now_ms);
             }
         }
-        self.log.flush();
+        self.flush_logs();
     }
 
     /// Does the next thing that is to be done; `false`: there is none.

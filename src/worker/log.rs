@@ -5,6 +5,7 @@
 
 mod filter;
 mod format;
+mod json;
 mod line;
 
 use std::borrow::Cow;
@@ -16,18 +17,26 @@ use ruwsgi_wire::Vars;
 use self::filter::Filter;
 pub(crate) use self::format::Times;
 use self::format::{Cgi, Format};
+use self::json::Json;
 use crate::response::Sent;
 
 /// What the options say about request lines.
 pub(crate) struct RequestLog {
     filter: Filter,
-    /// `None`: uWSGI's own line.
-    format: Option<Format>,
+    shape: Shape,
     in_micros: bool,
     /// uWSGI's own line begins with the memory of the worker.
     memory: bool,
     /// The field whose value stands for the address of the client, if a proxy that is trusted has sent it.
     forwarded: Option<Cgi>,
+}
+
+/// What a line looks like.
+enum Shape {
+    /// As uWSGI's own.
+    Own,
+    Format(Format),
+    Json(Box<Json>),
 }
 
 /// A request that is over.
@@ -63,7 +72,11 @@ impl RequestLog {
         let logging = &config.logging;
         Some(Self {
             filter: Filter::of(logging)?,
-            format: logging.log_format.as_deref().map(|text| Format::compile(text, logging)),
+            shape: match logging.log_format.as_deref() {
+                None => Shape::Own,
+                Some("json") => Shape::Json(Box::new(Json::new(config.stats.memory_report))),
+                Some(text) => Shape::Format(Format::compile(text, logging)),
+            },
             in_micros: logging.log_micros,
             memory: config.stats.memory_report,
             forwarded: logging.log_x_forwarded_for.then(|| Cgi::new(b"HTTP_X_FORWARDED_FOR")),
@@ -72,7 +85,7 @@ impl RequestLog {
 
     /// The time for a request that begins, in microseconds since 1970; 0 where no line shows it.
     pub(crate) fn time_us(&self) -> u64 {
-        if self.format.is_some() { clock::unix_us() } else { 0 }
+        if matches!(self.shape, Shape::Own) { 0 } else { clock::unix_us() }
     }
 
     /// What the client is said to be behind a proxy; `None`: nobody says so, or nobody wants to know.
@@ -82,13 +95,14 @@ impl RequestLog {
 
     /// Makes the line of a request; `false`: it has none.
     pub(crate) fn write(&self, line: &mut Vec<u8>, facts: &Facts<'_>, times: &mut Times, ctime: &str) -> bool {
-        if !self.filter.wants(facts.sent, facts.micros) {
+        if !self.filter.wants(facts.sent, facts.micros, facts.read_errors) {
             return false;
         }
         line.clear();
-        match &self.format {
-            Some(format) => format.write(line, facts, times),
-            None => {
+        match &self.shape {
+            Shape::Format(format) => format.write(line, facts, times),
+            Shape::Json(json) => json.write(line, facts, times),
+            Shape::Own => {
                 if self.memory {
                     line::write_memory(line, process::memory());
                 }

@@ -186,7 +186,7 @@ impl Engine<'_> {
     /// One pass over what there is to do, then a wait for more: nothing ticks through a long request.
     fn take_over(&self, driver: &mut Standby, epochs: &[u64]) {
         let calm = self.pass(driver);
-        self.log.flush();
+        self.flush_logs();
         let now_ms = clock::coarse_ms();
         if now_ms >= self.next_tick_ms.load(Ordering::Relaxed) {
             self.tick(driver, now_ms);

@@ -100,7 +100,7 @@ impl Engine<'_> {
                 read_errors,
             };
             if log.write(&mut core.line, &facts, &mut core.times, core.now.ctime()) {
-                self.log.push(&core.line);
+                self.requests.push(&core.line);
             }
         }
         self.tell_write_errors(sent.write_errors, vars);

@@ -30,7 +30,11 @@ fn a_file_that_comes_changes_and_goes_is_a_vassal_that_starts_reloads_and_stops(
 #[test]
 fn a_touch_reloads_without_a_lost_request() {
     let site = empire("");
-    put(&site, "a.ini", "[uwsgi]\nhttp-socket = 127.0.0.1:0\nwsgi-file = ../app.py\nprocesses = 2\n");
+    put(
+        &site,
+        "a.ini",
+        "[uwsgi]\nhttp-socket = 127.0.0.1:0\nwsgi-file = ../app.py\nprocesses = 2\ndisable-logging = true\n",
+    );
     let server = site.launch();
     wait_ready(&server, "a.ini", 1);
     let answered = under_load(&server, || {
@@ -366,4 +370,76 @@ fn a_daemon_that_is_a_vassal_stays_with_its_emperor() {
     assert_eq!(ask(&server, "a.sock", "/").ok(), "hello");
     let log = std::fs::read_to_string(server.path("a.log")).unwrap();
     assert!(log.contains("this is a vassal"), "{log}");
+}
+
+#[test]
+fn an_emperor_may_be_killed_in_the_middle_of_anything() {
+    let server = empire("emperor-throttle = 20\nemperor-on-demand-extension = .socket").launch();
+    server.wait_for("the emperor governs");
+    let text = |socket: &str, number: usize| vassal(socket) + &format!("env = N={number}\n");
+    for number in 0..12 {
+        let name = format!("{}.ini", number % 4);
+        put(&server.site, &name, &text(&format!("{}.sock", number % 4), number));
+        put(&server.site, "bad.ini", &format!("[uwsgi]\nmodule = none{number}\nhttp-socket = ../bad.sock\n"));
+        if number % 3 == 0 {
+            let _ = std::fs::remove_file(server.path("v").join(format!("{}.ini", (number + 2) % 4)));
+        }
+    }
+    // Some start, some reload, some stop, one fails: whatever it is, it is not finished.
+    server.wait_for("vassal bad.ini (pid");
+    let tree = server.master().tree();
+    server.signal(Signal::SIGKILL);
+    for process in tree {
+        process.wait_for_end("a process of a vassal");
+    }
+    // Another one finds nothing in its way.
+    let again = server.site.command(["--ini", "uwsgi.ini"]);
+    let again = Server::of(again, Site::empty());
+    again.wait_for("vassal 3.ini (pid");
+    eventually("a vassal answers", || {
+        (server.path("3.sock").exists() && Client::unix(&server.path("3.sock")).get("/").status == 200).then_some(())
+    });
+}
+
+#[test]
+fn an_emperor_is_a_daemon_with_pidfiles_like_any_server() {
+    let site = empire("daemonize = emperor.log\npidfile = one.pid\nsafe-pidfile = two.pid\nprocesses = 4");
+    put(&site, "a.ini", &vassal("a.sock"));
+    let started = site.run();
+    assert_eq!(started.code, 0, "{}", started.log);
+    let read = |name: &str| std::fs::read_to_string(site.path(name)).unwrap_or_default();
+    let pid: i32 = eventually("both pidfiles", || {
+        (read("one.pid") == read("two.pid")).then(|| read("one.pid").trim().parse().ok())?
+    });
+    let emperor = Process::of(pid).unwrap();
+    eventually("the vassal answers", || {
+        (site.path("a.sock").exists() && Client::unix(&site.path("a.sock")).get("/").status == 200).then_some(())
+    });
+    let log = read("emperor.log");
+    assert!(
+        log.contains("warning: processes: an emperor serves nothing itself") && log.contains("(uwsgi.ini:8)"),
+        "{log}"
+    );
+    let tree = emperor.tree();
+    let stopped = site.run_with(["--stop", "one.pid"]);
+    assert_eq!(stopped.code, 0, "{}", stopped.log);
+    for process in tree {
+        process.wait_for_end("the emperor or its vassal");
+    }
+    assert!(!site.path("one.pid").exists() && !site.path("two.pid").exists() && !site.path("a.sock").exists());
+}
+
+#[test]
+fn routers_and_an_emperor_go_together() {
+    let site = empire("http = 127.0.0.1:0\nhttp-to = a.sock");
+    put(&site, "a.ini", "[uwsgi]\nsocket = ../a.sock\nwsgi-file = ../app.py\n");
+    let server = site.launch();
+    wait_ready(&server, "a.ini", 1);
+    let address = server.log.wait("the router's address", |log, _| {
+        let line = log.lines().find(|line| line.starts_with("http on 127.0.0.1:"))?;
+        line.split(' ').nth(2)?.parse().ok()
+    });
+    assert_eq!(Client::tcp(address).get("/").ok(), "hello");
+    let ended = server.stop();
+    assert!(ended.log.contains("vassal a.ini") && ended.log.contains("stops: the emperor stops"), "{}", ended.log);
 }

@@ -4,7 +4,10 @@
 mod control;
 mod demand;
 mod files;
+mod interop;
 mod life;
+mod machine;
+mod tyrant;
 
 use std::ffi::OsStr;
 use std::path::PathBuf;

@@ -113,7 +113,7 @@ fn load_here(py: Python<'_>, config: &Config, log: &Log) -> Result<Apps, Failure
 
 fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: Seat) -> u8 {
     let lazy = zygote.loads_lazily();
-    let Zygote { log, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
+    let Zygote { log, requests, config, scoreboard, handover, listeners, mut apps, mut files, .. } = zygote;
     if lazy {
         match load_here(py, &config, &log) {
             Ok(loaded) => {
@@ -168,6 +168,7 @@ fn serve(py: Python<'_>, zygote: Zygote, channel: Channel, Seat { slot, seat }: 
         seat,
         slot,
         log: log.clone(),
+        requests,
     };
     let language = Wsgi {
         apps,

@@ -34,6 +34,8 @@ use crate::worker::{self, Seat};
 pub struct Zygote {
     pub master: i32,
     pub log: Log,
+    /// For the lines of requests; most often the same.
+    pub requests: Log,
     pub config: Arc<Config>,
     pub scoreboard: Arc<Scoreboard>,
     pub handover: Handover,
@@ -94,8 +96,8 @@ impl Zygote {
             return Err(broken("the master did not greet"));
         };
         let mut fds = message.fds.into_iter();
-        let mut four = || Some([fds.next()?, fds.next()?, fds.next()?, fds.next()?]);
-        let Some([log, config, scoreboard, locks]) = four() else {
+        let mut five = || Some([fds.next()?, fds.next()?, fds.next()?, fds.next()?, fds.next()?]);
+        let Some([log, requests, config, scoreboard, locks]) = five() else {
             return Err(broken("descriptors are missing"));
         };
         let mut three = || Some([fds.next()?, fds.next()?, fds.next()?]);
@@ -103,7 +105,7 @@ impl Zygote {
             return Err(broken("descriptors are missing"));
         };
         let io = |error: std::io::Error| broken(&error.to_string());
-        let log = Log::received(log).map_err(io)?;
+        let (log, requests) = Log::received_both(log, requests).map_err(io)?;
         log.subscribe();
         // The default hook writes to standard error, which may block.
         std::panic::set_hook(Box::new(|panic| tracing::error!("{panic}")));
@@ -131,7 +133,7 @@ impl Zygote {
         let module = Some((Locks::open(locks).map_err(io)?, reloaded));
         let handover = Handover::open(handover).map_err(io)?;
         let (listeners, apps, files) = (fds.collect(), SharedApps::default(), Files::default());
-        Ok(Some(Self { master, log, config, scoreboard, handover, listeners, apps, files, module }))
+        Ok(Some(Self { master, log, requests, config, scoreboard, handover, listeners, apps, files, module }))
     }
 
     /// Loads the application, unless the workers do, and makes the heap ready to be shared.
@@ -212,6 +214,7 @@ impl Zygote {
                 Ok(Born::Worker) => {
                     drop(channel);
                     self.log.forget();
+                    self.requests.forget();
                     return worker::live(py, self, worker, Seat { slot, seat: seat as usize });
                 }
                 Err(error) => tracing::error!("worker {slot} can't be forked: {error}"),

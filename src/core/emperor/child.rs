@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use ruwsgi_options::{Config, Emperor, Origin, Source};
 use ruwsgi_sys::process::{self, Side};
-use ruwsgi_sys::{birth, clock, reap, signal, stdio};
+use ruwsgi_sys::{birth, clock, reap, signal, stdio, stream};
 
 use super::pipe;
 use crate::listeners::VARIABLES;
@@ -137,7 +137,10 @@ impl Child {
     /// It is to stop, with its vassals.
     pub(crate) fn let_go(&mut self) {
         self.over = true;
-        self.leash = None;
+        if let Some(leash) = self.leash.take() {
+            // Said, too: router processes are forks that may still hold this end.
+            let _ = stream::write(leash.as_fd(), b"q");
+        }
     }
 
     /// It is to stop at once.

@@ -29,6 +29,7 @@ use super::voice::Heard;
 use crate::audience::Audience;
 use crate::logfile::Outlet;
 use crate::pidfile::Pidfile;
+use crate::start::pidfile;
 use crate::vassal::{Allegiance, Will};
 use crate::why;
 
@@ -176,6 +177,14 @@ impl Emperor {
     /// All that was there at the start has been looked at.
     fn welcome(&mut self) {
         if !std::mem::replace(&mut self.welcomed, true) {
+            let process = &self.first.config.process;
+            let safe = [("safe-pidfile", &process.safe_pidfile), ("safe-pidfile2", &process.safe_pidfile2)];
+            for (option, path) in safe.into_iter().filter(|_| self.first.leash.is_none()) {
+                match pidfile(&self.first.config, option, path.as_deref()) {
+                    Ok(written) => self.first.pidfiles.extend(written),
+                    Err(reason) => tracing::error!("{reason}"),
+                }
+            }
             self.first.pidfiles.iter_mut().for_each(Pidfile::keep);
             self.first.audience.dismiss();
             let count = self.plan.vassals().count();

@@ -30,7 +30,8 @@ const AT_ONCE: usize = 4;
 
 /// This process becomes an emperor, and no master: it has vassals, and serves nothing itself.
 pub(crate) fn is_emperor(config: &Config) -> bool {
-    !config.emperor.provinces.is_empty() && config.listeners().is_empty()
+    let serves = !config.listeners().is_empty() || config.router_listeners().next().is_some();
+    !config.emperor.provinces.is_empty() && !serves
 }
 
 /// What is wrong with the places of vassals on this machine.
@@ -51,6 +52,14 @@ pub(crate) fn run(
     loaded.printed.iter().for_each(|line| tracing::info!("{line}"));
     show_name(&config);
     tracing::info!("ruwsgi {VERSION} (pid {}): emperor", std::process::id());
+    // Beside a master, they are the master's.
+    for said in config.for_workers().filter(|_| leash.is_none()) {
+        tracing::warn!(
+            "{}: an emperor serves nothing itself: say it in the files of vassals ({})",
+            said.name,
+            said.origin
+        );
+    }
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     scene.grouped = true;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;

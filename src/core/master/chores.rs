@@ -17,17 +17,23 @@ use super::run::Master;
 use crate::start::Failure;
 use crate::why;
 
+/// How long a log is left alone that could not be opened anew or put aside.
+const LEAVE_LOG_MS: u64 = 60_000;
+
 impl Master {
     /// Opens the log file anew; `aside`: what is there goes to another name first. Everybody goes on in the new one.
     pub(super) fn renew_log(&mut self, aside: bool) {
         let Some(config) = self.plan.generation().and_then(|id| Some(self.generations.get(&id)?.config.clone())) else {
             return;
         };
-        let renewed = if aside { self.outlet.put_aside(clock::unix_seconds()) } else { Ok(()) }
+        let renewed = if aside { self.outlet.put_aside(&config, clock::unix_seconds()) } else { Ok(()) }
             .and_then(|()| self.outlet.renew(&config, &self.source))
-            .and_then(|()| self.outlet.descriptor());
+            .and_then(|()| self.outlet.descriptors());
         match renewed {
-            Err(reason) => tracing::error!("{reason}"),
+            Err(reason) => {
+                tracing::error!("{reason}");
+                self.outlet.leave_alone(clock::coarse_ms() + LEAVE_LOG_MS);
+            }
             Ok(log) => {
                 self.ground.log = log;
                 self.send_log();
@@ -37,13 +43,18 @@ impl Master {
     }
 
     fn send_log(&self) {
-        self.gateways.renew_log(self.ground.log.as_fd());
+        // The pipe to the master stays the same.
+        if self.outlet.pipes().next().is_some() {
+            return;
+        }
+        let [log, _] = &self.ground.log;
+        self.gateways.renew_log(log.as_fd());
         // Whoever is dead already needs no log.
         for hosted in self.generations.values() {
-            let _ = hosted.zygote.as_ref().map(|it| it.send(&ToZygote::Log.encode(), &[self.ground.log.as_fd()]));
+            let _ = hosted.zygote.as_ref().map(|it| it.send(&ToZygote::Log.encode(), &[log.as_fd()]));
         }
         for line in self.workers.values() {
-            let _ = line.channel.as_ref().map(|it| it.send(&ToWorker::Log.encode(), &[self.ground.log.as_fd()]));
+            let _ = line.channel.as_ref().map(|it| it.send(&ToWorker::Log.encode(), &[log.as_fd()]));
         }
     }
 

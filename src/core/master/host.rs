@@ -146,7 +146,8 @@ impl Hosted {
 pub(crate) struct Ground {
     pub env: Vec<(OsString, OsString)>,
     pub module: Module,
-    pub log: OwnedFd,
+    /// For all lines, and for those of requests.
+    pub log: [OwnedFd; 2],
     /// For the applications of all generations: old and new workers exclude each other.
     pub locks: Locks,
 }
@@ -189,7 +190,7 @@ impl Ground {
         ours.identify().map_err(failed)?;
         let hello = ToZygote::Hello { master: process::id(), generation, reloaded };
         let mut fds: Vec<BorrowedFd<'_>> =
-            vec![self.log.as_fd(), directives.as_fd(), scoreboard.file(), self.locks.file()];
+            vec![self.log[0].as_fd(), self.log[1].as_fd(), directives.as_fd(), scoreboard.file(), self.locks.file()];
         fds.extend(handover.files());
         fds.extend(listeners.iter().map(|bound| bound.as_fd()));
         ours.send(&hello.encode(), &fds).map_err(failed)?;

@@ -27,7 +27,10 @@ impl Master {
     pub(super) fn rounds_wake_ms(&self) -> Option<u64> {
         let load = self.plan.wants_load().then_some(self.rounds.load_ms);
         let memory = self.plan.looks_at_memory_ms().map(|_| self.rounds.memory_ms);
+        let log = self.outlet.wake_ms(&self.config());
         let others = [
+            log,
+            self.beside_wake_ms(),
             load,
             memory,
             self.touches.wake_ms(),
@@ -59,6 +62,11 @@ impl Master {
                 self.perform(Order::Tell(event));
             }
             self.fifos.look(&self.poll);
+        }
+        self.outlet.look(now);
+        self.look_beside(now);
+        if self.outlet.is_too_large(&self.config(), now) {
+            self.renew_log(true);
         }
         for wish in self.touches.look(now) {
             match wish {

@@ -18,6 +18,7 @@ use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, memory, reap};
 
+use super::beside::Beside;
 use super::chores::set_variables;
 use super::desk::Desk;
 use super::event::{Event, Level};
@@ -105,6 +106,7 @@ pub(crate) struct Master {
     knocked: bool,
     /// Whoever waits for the start was told.
     welcomed: bool,
+    pub(super) beside: Beside,
     /// What signals mean that hooks have given another meaning.
     pub(super) meanings: BTreeMap<i32, Meaning>,
     /// Commands that somebody has asked for and nobody waits for.
@@ -112,6 +114,8 @@ pub(crate) struct Master {
     /// The privileges that went last are gone.
     pub(super) lowered: bool,
     pub(super) gateways: Gateways,
+    /// More has come than was dealt out in one turn.
+    more_lines: bool,
     pub(super) over: Option<(u8, Option<String>)>,
 }
 
@@ -150,7 +154,8 @@ impl Master {
         let locks = left.as_mut().and_then(|left| left.locks.take());
         let locks = locks.map_or_else(|| Locks::create(super::host::locks(&first.config)), Ok);
         let locks = locks.map_err(|error| format!("locks: {error}"))?;
-        let log = first.outlet.descriptor()?;
+        let log = first.outlet.descriptors()?;
+        first.outlet.pipes().try_for_each(|pipe| watch(&poll, pipe)).map_err(failed)?;
         let mut env = first.source.env.clone();
         set_variables(&mut env, first.scene.variables);
         let ground = Ground { env, module: first.module, log, locks };
@@ -198,8 +203,10 @@ impl Master {
             trials: Trials::default(),
             meanings: first.scene.meanings.into_iter().collect(),
             commands: BTreeMap::new(),
+            beside: Beside::default(),
             lowered: false,
             gateways: first.gateways,
+            more_lines: false,
             over: None,
         };
         if let Some(left) = left {
@@ -222,6 +229,7 @@ impl Master {
             let wakes = [self.plan.wake_ms(), self.rounds_wake_ms(), self.trials.wake_ms(), self.fealty_wake_ms()];
             let wake = wakes.into_iter().flatten().min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
+            let wait = if self.more_lines { Some(Duration::ZERO) } else { wait };
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!("epoll: {error}");
@@ -235,7 +243,9 @@ impl Master {
         if self.plan.orphans() > 0 {
             tracing::info!("{} orphans of the application were reaped", self.plan.orphans());
         }
+        self.end_beside();
         self.end_hooks();
+        self.outlet.finish();
         match self.over.take() {
             Some((code, reason)) if code != exit::DONE => {
                 Err(Failure { code, reason: reason.unwrap_or_else(|| "stopped".to_owned()) })
@@ -250,6 +260,7 @@ impl Master {
     /// Signals first, so that a stop is known before what the workers make of it; then what children said; then who
     /// of them is dead.
     fn wake(&mut self) {
+        self.more_lines = self.outlet.deal();
         self.take_signals();
         self.hear_emperor();
         self.take_messages();
@@ -259,7 +270,7 @@ impl Master {
             self.take_messages();
             match reap::reap(pid) {
                 Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
-                Ok(Some(end)) if self.is_trial(pid, end) || self.note_command(pid, end) => {}
+                Ok(Some(end)) if self.is_trial(pid, end) || self.note_end_beside(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
                 Ok(Some(end)) => self.feed(Input::Exited { pid, end }),
                 _ => break,
@@ -333,6 +344,15 @@ impl Master {
             let in_flight = self.in_flight();
             self.feed(Input::Signal { signal, in_flight });
         }
+    }
+
+    /// Somebody has sent a signal that ends a server.
+    pub(super) fn is_told_to_end(&mut self) -> bool {
+        let mut told = false;
+        while let Ok(Some(number)) = self.signals.next() {
+            told |= matches!(number, 2 | 3 | 15);
+        }
+        told
     }
 
     /// What a hook has made of a signal.
@@ -550,7 +570,7 @@ impl Master {
                 self.gateways.prepare(&config, &listeners.workers)?;
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
-                self.ground.log = self.outlet.descriptor()?;
+                self.ground.log = self.outlet.descriptors()?;
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
                 self.subscriptions.prepare(&config, &listeners.workers)?;
@@ -634,17 +654,20 @@ impl Master {
             Level::Error => tracing::error!("{event}"),
         }
         match event {
-            Event::Loaded { .. } => {
-                if let Err(Failure { code, reason }) = self.lower() {
-                    self.over = Some((code, Some(reason)));
-                }
-            }
+            Event::Loaded { .. } => match self.lower() {
+                Ok(()) => self.begin_beside(),
+                Err(Failure { code, reason }) => self.over = Some((code, Some(reason))),
+            },
             // The start went well.
             Event::Ready { .. } => {
                 self.welcome();
                 self.set_up_gateways();
             }
-            Event::Stopping { .. } | Event::StoppingNow => self.court.iter_mut().for_each(Child::let_go),
+            Event::Stopping { .. } => self.court.iter_mut().for_each(Child::let_go),
+            Event::StoppingNow => {
+                self.court.iter_mut().for_each(Child::let_go);
+                self.beside.hurried = true;
+            }
             Event::Closing { .. } => self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing()),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
@@ -661,6 +684,7 @@ impl Master {
                 self.welcome();
                 self.settle_in(*generation);
                 self.set_up_gateways();
+                self.hand_over_beside();
             }
             _ => {}
         }

@@ -5,6 +5,7 @@
 
 use ruwsgi_contract::message::AppInfo;
 use ruwsgi_contract::scoreboard::{Activity, CoreCounts, Occupant};
+use ruwsgi_options::CronSaid;
 use serde_json::{Map, Value, json};
 
 /// What an instance looks like at a moment.
@@ -22,6 +23,19 @@ pub(super) struct Picture {
     pub workers: Vec<Worker>,
     /// The cores are left out.
     pub no_cores: bool,
+    /// Command, pid, how often it was started again.
+    pub daemons: Vec<(String, i32, u32)>,
+    pub crons: Vec<Cron>,
+}
+
+/// A job.
+#[derive(Debug)]
+pub(super) struct Cron {
+    pub said: CronSaid,
+    /// -1: it does not run.
+    pub pid: i32,
+    /// In seconds since 1970.
+    pub started: i64,
 }
 
 /// A listening socket.
@@ -77,9 +91,27 @@ const TOP: &[Row<Picture>] = &[
     ("uid", |it| it.owner.0.into()),
     ("gid", |it| it.owner.1.into()),
     ("cwd", |it| it.folder.as_str().into()),
+    ("daemons", |it| some(list(DAEMON, &it.daemons))),
     ("locks", |it| locks(&it.locks)),
     ("sockets", |it| list(SOCKET, &it.sockets)),
     ("workers", |it| it.workers.iter().map(|worker| self::worker(worker, it.no_cores)).collect()),
+    ("crons", |it| some(list(CRON, &it.crons))),
+];
+
+const DAEMON: &[Row<(String, i32, u32)>] =
+    &[("cmd", |it| it.0.as_str().into()), ("pid", |it| it.1.into()), ("respawns", |it| it.2.into())];
+
+const CRON: &[Row<Cron>] = &[
+    ("minute", |it| it.said.minute.into()),
+    ("hour", |it| it.said.hour.into()),
+    ("day", |it| it.said.day.into()),
+    ("month", |it| it.said.month.into()),
+    ("week", |it| it.said.weekday.into()),
+    ("command", |it| it.said.command.as_str().into()),
+    ("unique", |it| u8::from(it.said.unique).into()),
+    ("legion", |_| "".into()),
+    ("pid", |it| it.pid.into()),
+    ("started_at", |it| it.started.into()),
 ];
 
 const SOCKET: &[Row<Socket>] = &[
@@ -139,7 +171,8 @@ const CORE: &[Row<Core>] = &[
 
 /// The document; `minified`: without blanks and newlines.
 pub(super) fn document(picture: &Picture, minified: bool) -> Vec<u8> {
-    let document = object(TOP, picture);
+    let mut document = object(TOP, picture);
+    document.as_object_mut().into_iter().for_each(|keys| keys.retain(|_, value| !value.is_null()));
     let text = if minified { serde_json::to_vec(&document) } else { serde_json::to_vec_pretty(&document) };
     // Keys are text: a value of this kind can always be written.
     text.unwrap_or_default()
@@ -147,6 +180,11 @@ pub(super) fn document(picture: &Picture, minified: bool) -> Vec<u8> {
 
 fn object<T>(rows: &[Row<T>], of: &T) -> Value {
     Value::Object(rows.iter().map(|(key, value)| ((*key).to_owned(), value(of))).collect())
+}
+
+/// A key that only some instances have.
+fn some(list: Value) -> Value {
+    if list.as_array().is_some_and(Vec::is_empty) { Value::Null } else { list }
 }
 
 fn list<T>(rows: &[Row<T>], of: &[T]) -> Value {

@@ -1,7 +1,7 @@
 //! What routers are told: the hands of `subscription::announce`. Datagrams are sent from here and never waited for; what
 //! is sent, and when, is decided there.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::AsFd;
@@ -25,6 +25,8 @@ const AT_ONCE: usize = 64;
 const PAUSE_MS: u64 = 20;
 /// The pause where no router has room, in milliseconds.
 const FULL_MS: u64 = 200;
+/// After so many of those in a row, what waits is given up until the next round.
+const MOST_STUCK: u32 = 10;
 /// Signatures take time: so much of it at once, and then the others after a pause, in microseconds.
 const BUDGET_US: u64 = 10_000;
 /// Who leaves may take more: what comes next closes sockets.
@@ -49,6 +51,8 @@ pub(super) struct Subscriptions {
     stamps: HashMap<Name, u64>,
     queue: VecDeque<(Command, Rc<Targets>, Item)>,
     queue_ms: u64,
+    /// How often in a row nobody had room for anything of it.
+    stuck: u32,
     doors: Doors,
     /// What went wrong the last time, so that it is told once.
     troubles: HashSet<String>,
@@ -68,6 +72,7 @@ impl Subscriptions {
             stamps: HashMap::new(),
             queue: VecDeque::new(),
             queue_ms: 0,
+            stuck: 0,
             doors: Doors::default(),
             troubles: HashSet::new(),
         })
@@ -105,9 +110,11 @@ impl Subscriptions {
 
     /// When to look again.
     pub(super) fn wake_ms(&self) -> Option<u64> {
-        let queue = (!self.queue.is_empty()).then_some(self.queue_ms);
-        let rhythm = if self.is_idle() { None } else { self.rhythm.wake_ms() };
-        queue.into_iter().chain(rhythm).min()
+        match () {
+            () if !self.queue.is_empty() => Some(self.queue_ms),
+            () if self.is_idle() => None,
+            () => self.rhythm.wake_ms(),
+        }
     }
 
     fn take(&mut self, step: Step, load: u64) {
@@ -153,20 +160,31 @@ impl Subscriptions {
 
     /// Sends some of what waits: so many, for so long.
     fn drain(&mut self, most: usize, budget_us: u64, load: u64) {
-        let (began_us, mut sent) = (clock::monotonic_us(), 0);
-        for _ in 0..most.min(self.queue.len()) {
+        let (began_us, mut sent, mut full) = (clock::monotonic_us(), 0, HashSet::new());
+        for _ in 0..self.queue.len() {
             let Some((command, targets, item)) = self.queue.pop_front() else { break };
-            if self.send(command, &targets, &item, load) {
+            // A router that takes nothing is nobody else's trouble.
+            if full.contains(&item.name.server) {
+                self.queue.push_back((command, targets, item));
+            } else if self.send(command, &targets, &item, load) {
                 sent += 1;
             } else {
-                // A router that takes nothing is nobody else's trouble.
+                full.insert(item.name.server.clone());
                 self.queue.push_back((command, targets, item));
             }
-            if clock::monotonic_us() > began_us + budget_us {
+            if sent >= most || clock::monotonic_us() > began_us + budget_us {
                 break;
             }
         }
         self.queue_ms = clock::coarse_ms() + if sent > 0 { PAUSE_MS } else { FULL_MS };
+        self.stuck = if sent > 0 || self.queue.is_empty() { 0 } else { self.stuck + 1 };
+        if self.stuck >= MOST_STUCK {
+            let routers: BTreeSet<String> = self.queue.drain(..).map(|(.., item)| shown(&item.name.server)).collect();
+            for to in routers {
+                self.complain(format!("subscribe-to: {to} can't be told: it reads nothing"));
+            }
+            self.stuck = 0;
+        }
     }
 
     /// `false`: there is no room for it now.
@@ -226,7 +244,9 @@ impl Master {
             Health::Stopping | Health::Paused => Presence::Off,
         };
         let now_ms = clock::coarse_ms();
-        let step = self.subscriptions.rhythm.decide(presence, now_ms);
+        // A round that is not over goes on: the last keys would never have their turn otherwise.
+        let busy = presence == Presence::Here && !self.subscriptions.queue.is_empty();
+        let step = if busy { None } else { self.subscriptions.rhythm.decide(presence, now_ms) };
         if step.is_none() && self.subscriptions.queue.is_empty() {
             return;
         }

@@ -3,13 +3,18 @@
 
 use ruwsgi_contract::VERSION;
 use ruwsgi_contract::scoreboard::{Occupant, Seat, Status};
+use ruwsgi_options::CronSaid;
 use ruwsgi_sys::{clock, process};
 
 use super::desk::Question;
 use super::health;
 use super::host::Hosted;
 use super::run::Master;
-use super::stats::{App, Core, Picture, Socket, Worker, document};
+use super::stats::{App, Core, Cron, Picture, Socket, Worker, document};
+
+fn cron((said, pid, started): (&CronSaid, i32, i64)) -> Cron {
+    Cron { said: said.clone(), pid, started }
+}
 
 impl Master {
     /// The whole answer to a question.
@@ -44,6 +49,14 @@ impl Master {
             sockets,
             workers: (1..=slots).map(|slot| self.worker_of(slot)).collect(),
             no_cores: hosted.is_some_and(|hosted| hosted.config.stats.stats_no_cores),
+            daemons: self
+                .beside
+                .daemons
+                .list()
+                .into_iter()
+                .map(|(name, pid, again)| (name.to_owned(), pid, again))
+                .collect(),
+            crons: self.beside.crons.list().into_iter().map(cron).collect(),
         }
     }
 

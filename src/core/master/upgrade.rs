@@ -1,6 +1,7 @@
 //! The upgrade in place, as the running master does it: the trial of another executable, and what becomes of it. What
 //! is tried and what is handed over is in `crate::upgrade`.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
@@ -13,6 +14,7 @@ use super::order::Input;
 use super::reload::fixed;
 use super::run::Master;
 use crate::upgrade::{Executable, REPLY_BYTES, Stamp, State, TRIAL, WORKS, environment};
+use crate::vassal::Allegiance;
 use crate::why;
 
 /// So much longer than loading may take, a trial may.
@@ -88,6 +90,19 @@ impl Master {
             // They are forks of this executable, and end with their channels.
             return Some("router processes would be cut off");
         }
+        if self.outlet.pipes().next().is_some() {
+            return Some("lines on their way to loggers would be lost");
+        }
+        if self.beside.is_busy() {
+            return Some("attached daemons and crons would be lost sight of");
+        }
+        if self.court.is_some() {
+            // It would take the end of its leash for an order to stop, and its vassals with it.
+            return Some("the emperor beside it, and its vassals, would be ended");
+        }
+        if self.emperor.as_ref().is_some_and(Allegiance::pushes_config) {
+            return Some("its configuration comes through the pipe of an emperor");
+        }
         let keeps = self.config().process.cap.is_some() && !privilege::is_root();
         keeps.then_some("capabilities (cap) would be lost")
     }
@@ -103,7 +118,7 @@ impl Master {
         let program = Program {
             program: path.as_os_str(),
             args: &[TRIAL.into()],
-            env: &environment(&self.ground.env, file.as_raw_fd()),
+            env: &self.successors_env(file.as_raw_fd()),
             umask: None,
             input: true,
             keep: &keep,
@@ -179,9 +194,15 @@ impl Master {
             state.workers.len(),
             state.sockets.len()
         );
-        let env = environment(&self.ground.env, file.as_raw_fd());
+        let env = self.successors_env(file.as_raw_fd());
         let error = exec::replace(trial.path.as_os_str(), &self.source.argv, &env, &keep);
         Err(why(&error))
+    }
+
+    fn successors_env(&self, number: RawFd) -> Vec<(OsString, OsString)> {
+        let mut env = environment(&self.ground.env, number);
+        self.tell_emperor(|emperor| emperor.leave(&mut env));
+        env
     }
 
     /// What this master leaves, and the descriptors that go with it.
@@ -195,7 +216,7 @@ impl Master {
             lowered: self.lowered,
             meanings: self.meanings.iter().map(|(signal, it)| (*signal, it.function().to_owned())).collect(),
             log: self.outlet.kept(),
-            held: self.fifos.descriptor().into_iter().collect(),
+            held: self.fifos.descriptor().into_iter().chain(self.emperor.as_ref().map(AsRawFd::as_raw_fd)).collect(),
             locks: Some(self.ground.locks.file().as_raw_fd()),
             ..self.plan.legacy()
         };

@@ -77,7 +77,7 @@ fn run(inheritance: Inheritance, mut source: Source, log: &Log) -> Result<(), St
     let listeners = listeners.open();
     let failed = |error: std::io::Error| why(&error);
     let locks = Locks::create(locks(&config)).map_err(failed)?;
-    let log = log.descriptor().map_err(failed)?;
+    let log = [log.descriptor().map_err(failed)?, log.descriptor().map_err(failed)?];
     let limit_s = config.workers.load_timeout;
     let ground = Ground { env: source.env.clone(), module, log, locks };
     let (pid, mut hosted) = ground.start((state.begun + 1, true), Rc::new(config), (listeners, None))?;

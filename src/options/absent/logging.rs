@@ -8,23 +8,12 @@ pub const TOPICS: &[Topic] = &[
     exposes("nothing listens at this address", "snmp?"),
     exposes("the statistics are not protected", "snmp-community="),
     degrades(
-        "the log goes to standard error",
-        "\
-         log-syslog? log-socket= req-logger= logger-req= logger= log-route= log-req-route= \
-         log-zeromq= worker-logger= worker-logger-req=",
+        "the log goes where it went: logger and req-logger do this",
+        "log-zeromq= worker-logger= worker-logger-req=",
     ),
-    degrades(
-        "all lines are logged, as they are",
-        "\
-         log-encoder= log-req-encoder= log-drain= log-filter= rsyslog-packet-size= rsyslog-split-messages \
-         worker-log-encoder= worker-log-req-encoder=",
-    ),
+    degrades("lines are as they are: log-encoder does this", "worker-log-encoder= worker-log-req-encoder="),
     degrades("lines of the log have no such prefix", "log-prefix?"),
-    degrades("the log is not rotated or cut", "log-truncate log-maxsize= log-backupname="),
-    degrades(
-        "with disable-logging such requests are not logged, otherwise all are",
-        "log-sendfile= log-ioerror= notfound-log",
-    ),
+    degrades("with disable-logging such requests are not logged, otherwise all are", "notfound-log"),
     degrades(
         "nobody is alarmed",
         "\

@@ -43,9 +43,8 @@ pub const TOPICS: &[Topic] = &[
         "this program is not started",
         "\
          privileged-binary-patch= unprivileged-binary-patch= privileged-binary-patch-arg= \
-         unprivileged-binary-patch-arg= worker-exec= worker-exec2= attach-daemon= attach-control-daemon= \
-         smart-attach-daemon= smart-attach-daemon2= legion-attach-daemon= legion-smart-attach-daemon= \
-         legion-smart-attach-daemon2= attach-daemon2=",
+         unprivileged-binary-patch-arg= worker-exec= worker-exec2= legion-attach-daemon= legion-smart-attach-daemon= \
+         legion-smart-attach-daemon2=",
     ),
     exposes("this file is not written", "file-write="),
     exposes("these variables are not set", "envdir= early-envdir= ienv="),
@@ -59,7 +58,6 @@ pub const TOPICS: &[Topic] = &[
          wait-for-mountpoint=",
     ),
     degrades("the kernel decides by itself", "ksm? never-swap prio="),
-    degrades("daemons get no standard input", "daemons-honour-stdin"),
     degrades("commands run in /bin/sh", "binsh="),
     degrades("a crash leaves what the kernel leaves", "backtrace-depth= profiler= use-abort"),
     degrades("a worker ends as a Python process does", "skip-atexit skip-atexit-teardown"),

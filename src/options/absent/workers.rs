@@ -36,10 +36,9 @@ pub const TOPICS: &[Topic] = &[
     exposes(
         "this job does not run",
         "\
-         cron= cron2= unique-cron= legion-cron= cron-legion= unique-legion-cron= unique-cron-legion= curl-cron= \
+         legion-cron= cron-legion= unique-legion-cron= unique-cron-legion= curl-cron= \
          cron-curl= legion-curl-cron= legion-cron-curl= curl-cron-legion= cron-curl-legion=",
     ),
-    degrades("there are no jobs", "cron-harakiri="),
     exposes("this signal is not raised", "signal-timer= timer= signal-rbtimer= rbtimer="),
     exposes("nothing receives updates of the cache at this address", "cache-udp-server="),
     degrades(

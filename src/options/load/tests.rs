@@ -297,7 +297,7 @@ fn strict_holds_wherever_it_stands() {
 
 #[test]
 fn what_is_not_built_refuses_to_start_where_that_matters() {
-    let room = uwsgi("https = :443,a.crt,a.key\nlog-syslog = log\n");
+    let room = uwsgi("https = :443,a.crt,a.key\nnever-swap = 1\n");
     let error = room.error("app.ini");
     let line = "https: not built yet: nothing listens at this address; allow-missing = https starts without it";
     assert_eq!(error, format!("{line} (app.ini:2)"));

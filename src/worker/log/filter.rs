@@ -11,6 +11,8 @@ pub(super) struct Filter {
     client_errors: bool,
     server_errors: bool,
     empty: bool,
+    from_file: bool,
+    broken: bool,
     /// Milliseconds.
     slow: Option<u64>,
     /// Bytes of the body.
@@ -25,19 +27,24 @@ impl Filter {
             client_errors: logging.log_4xx,
             server_errors: logging.log_5xx,
             empty: logging.log_zero,
+            from_file: logging.log_sendfile,
+            broken: logging.log_ioerror,
             slow: logging.log_slow,
             big: logging.log_big,
         };
-        let Self { all, client_errors, server_errors, empty, slow, big } = &filter;
-        (*all || *client_errors || *server_errors || *empty || slow.is_some() || big.is_some()).then_some(filter)
+        let Self { all, client_errors, server_errors, empty, from_file, broken, slow, big } = &filter;
+        let flags = [all, client_errors, server_errors, empty, from_file, broken];
+        (flags.into_iter().any(|on| *on) || slow.is_some() || big.is_some()).then_some(filter)
     }
 
     /// Has this request a line?
-    pub(super) fn wants(&self, sent: &Sent, micros: u64) -> bool {
+    pub(super) fn wants(&self, sent: &Sent, micros: u64, read_errors: u32) -> bool {
         self.all
             || self.client_errors && (400..500).contains(&sent.status)
             || self.server_errors && (500..600).contains(&sent.status)
             || self.empty && sent.body_bytes == 0
+            || self.from_file && sent.from_file
+            || self.broken && sent.write_errors + read_errors > 0
             || self.slow.is_some_and(|slow| micros / 1000 >= slow)
             || self.big.is_some_and(|big| sent.body_bytes >= big)
     }
@@ -53,7 +60,7 @@ mod tests {
         let wants = |options: &[(&str, &str)], status, body_bytes, micros| {
             let options = [&[("disable-logging", "true")], options].concat();
             let filter = Filter::of(&config(&options).logging).unwrap();
-            filter.wants(&Sent { status, body_bytes, ..Sent::default() }, micros)
+            filter.wants(&Sent { status, body_bytes, ..Sent::default() }, micros, 0)
         };
         let client = [("log-4xx", "true")];
         assert!(wants(&client, 404, 1, 0) && wants(&client, 499, 1, 0));
@@ -71,9 +78,22 @@ mod tests {
     #[test]
     fn everything_is_logged_unless_somebody_says_otherwise() {
         let filter = |options: &[(&str, &str)]| Filter::of(&config(options).logging);
-        assert!(filter(&[]).unwrap().wants(&Sent::default(), 0));
-        assert!(filter(&[("log-4xx", "true")]).unwrap().wants(&Sent { status: 200, ..Sent::default() }, 0));
+        assert!(filter(&[]).unwrap().wants(&Sent::default(), 0, 0));
+        assert!(filter(&[("log-4xx", "true")]).unwrap().wants(&Sent { status: 200, ..Sent::default() }, 0, 0));
         assert!(filter(&[("disable-logging", "true")]).is_none());
         assert!(filter(&[("disable-logging", "true"), ("log-slow", "0")]).is_none());
+    }
+
+    #[test]
+    fn files_and_clients_that_are_gone_can_be_named() {
+        let wants = |option: &str, sent: Sent, read_errors| {
+            let options = [("disable-logging", "true"), (option, "true")];
+            Filter::of(&config(&options).logging).unwrap().wants(&sent, 0, read_errors)
+        };
+        assert!(wants("log-sendfile", Sent { from_file: true, ..Sent::default() }, 0));
+        assert!(!wants("log-sendfile", Sent { write_errors: 1, ..Sent::default() }, 1));
+        assert!(wants("log-ioerror", Sent { write_errors: 1, ..Sent::default() }, 0));
+        assert!(wants("log-ioerror", Sent::default(), 1));
+        assert!(!wants("log-ioerror", Sent { from_file: true, ..Sent::default() }, 0));
     }
 }

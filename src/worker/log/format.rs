@@ -19,6 +19,8 @@ pub(super) struct Format {
     ftime: CString,
     /// A piece asks for the memory of the process.
     memory: bool,
+    /// It makes an object: values are escaped as the inside of a JSON string is.
+    json: bool,
 }
 
 /// A piece of a line.
@@ -46,6 +48,8 @@ pub(crate) struct Times {
     ctime: Option<Vec<u8>>,
     ltime: Option<Vec<u8>>,
     ftime: Option<Vec<u8>>,
+    /// `2026-11-21T23:59:59`
+    utc: Option<String>,
 }
 
 /// Writes the value of a variable.
@@ -130,7 +134,8 @@ impl Format {
         pieces.push(Piece::Text(rest.into()));
         let date = logging.log_date.as_deref().filter(|date| logging.log_format_strftime && !date.is_empty());
         let ftime = date.and_then(|date| CString::new(date).ok()).unwrap_or_else(|| LTIME.to_owned());
-        Self { pieces, ftime, memory }
+        let json = text.trim().starts_with('{') && text.trim().ends_with('}');
+        Self { pieces, ftime, memory, json }
     }
 
     /// Appends the line of a request.
@@ -154,6 +159,13 @@ impl Format {
             }
             if out.len() == before {
                 out.push(b'-');
+            }
+            if self.json && out[before..].iter().any(|byte| matches!(byte, b'"' | b'\\')) {
+                let value = out.split_off(before);
+                for byte in value {
+                    out.extend_from_slice(if matches!(byte, b'"' | b'\\') { b"\\" } else { b"" });
+                    out.push(byte);
+                }
             }
         }
     }
@@ -227,6 +239,16 @@ impl Times {
         if self.second != second {
             *self = Self { second, ..Self::default() };
         }
+    }
+}
+
+impl Times {
+    /// A time in microseconds since 1970 as RFC 3339 has it.
+    pub(super) fn utc(&mut self, time_us: u64) -> String {
+        self.turn_to((time_us / 1_000_000) as i64);
+        let second = self.second;
+        let whole = self.utc.get_or_insert_with(|| clock::utc(second));
+        format!("{whole}.{:03}Z", time_us / 1000 % 1000)
     }
 }
 
@@ -371,6 +393,17 @@ mod tests {
             line
         };
         assert_ne!(shown(1_000_000), shown(2_000_000));
+    }
+
+    #[test]
+    fn an_object_stays_one_whatever_the_values_are() {
+        let mut vars = Vars::default();
+        vars.set(Key::RequestUri, b"/\"a\\b\x1b");
+        let sent = Sent::default();
+        let shown = line(&[], "{\"uri\": \"%(uri)\", \"none\": \"%(nothing)\"}", &facts(&vars, &sent));
+        let parsed: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        assert_eq!(parsed["uri"], "/\"a\\b\\x1b");
+        assert_eq!(line(&[], "%(uri)", &facts(&vars, &sent)), "/\"a\\b\\x1b", "text is as it was");
     }
 
     #[test]

@@ -158,7 +158,11 @@ impl Worker {
             threads.push(std::thread::spawn(move || {
                 let (config, handover, scoreboard) = (&*config, &*handover, &*scoreboard);
                 let (slot, log) = (seat as u32 + 1, Log::stderr().unwrap());
-                run(Setup { config, listeners, channel, handover, scoreboard, seat, slot, log }, &Echo).unwrap();
+                run(
+                    Setup { config, listeners, channel, handover, scoreboard, seat, slot, requests: log.clone(), log },
+                    &Echo,
+                )
+                .unwrap();
             }));
             let Received::Message(up) = master.receive(true).unwrap() else { panic!("the worker said nothing") };
             assert_eq!(FromWorker::decode(&up.bytes), Some(FromWorker::Up));

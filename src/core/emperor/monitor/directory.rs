@@ -34,7 +34,9 @@ impl Monitor for Directory {
     }
 
     fn folders(&self) -> Vec<PathBuf> {
-        vec![self.folder.clone()]
+        // A link may be turned to another directory.
+        let above = self.folder.parent().filter(|_| self.folder.is_symlink()).map(std::path::Path::to_owned);
+        above.into_iter().chain([self.folder.clone()]).collect()
     }
 
     fn is_complete(&self) -> bool {
