@@ -2,6 +2,7 @@
 //! a reload, another one after a death.
 
 use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use ruwsgi_wire::subscription::{Command, Packet};
@@ -127,6 +128,39 @@ fn static_backends_stand_behind_those_that_announce_themselves() {
     say(ear, Command::Subscribe, "a", backend.address);
     server.wait_for("new node");
     assert_eq!([ask("a"), ask("b")], ["ok", "said"]);
+}
+
+#[test]
+fn a_router_without_descriptors_rests_and_recovers() {
+    let backend = Backend::saying(OK);
+    let lines = format!("http = 127.0.0.1:0\nhttp-to = http://{}\nmax-fd = 40\nwsgi-file = app.py", backend.address);
+    let server = Site::empty().ini(&lines).launch();
+    server.wait_for("http 1 (pid ");
+    server.wait_for("wsgi-file: nothing but routers listens");
+    let clients: Vec<Client> = (0..80).map(|_| server.connect()).collect();
+    server.wait_for("new connections wait in the listen queue");
+    let router = processes(&server)[0];
+    let (before, mut clients) = (router.ticks(), clients);
+    assert!(clients[70].send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").read_within(Duration::from_millis(700)).is_none());
+    assert!(router.ticks() - before < 20, "{} ticks", router.ticks() - before);
+    let last = clients.split_off(70);
+    drop(clients);
+    drop(last);
+    assert_eq!(status(&server, "a"), 200);
+}
+
+#[test]
+fn bodies_have_a_limit_whatever_their_framing() {
+    let backend = Backend::new(|_, stream| {
+        let _ = std::io::Read::read_to_end(stream, &mut Vec::new());
+    });
+    let (server, _) = router(&format!("http-to = http://{}\nlimit-post = 1000", backend.address));
+    let chunk = format!("3e8\r\n{}\r\n", "x".repeat(1000));
+    let head = "POST / HTTP/1.1\r\nHost: a\r\n";
+    let chunked = format!("{head}Transfer-Encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n");
+    for raw in [format!("{head}Content-Length: 1001\r\n\r\n"), chunked] {
+        assert_eq!(server.answer_to(raw).status, 413);
+    }
 }
 
 #[test]

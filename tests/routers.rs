@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -96,6 +97,21 @@ fn backends_are_told_who_asks() {
     assert_eq!((value("REMOTE_ADDR"), value("UWSGI_ROUTER")), ("127.0.0.1".into(), "http".into()), "{seen}");
     assert_eq!((value("PATH_INFO"), value("QUERY_STRING")), ("/dir/page".into(), "q".into()));
     assert_eq!((value("COLOUR"), value("SERVER_PORT")), ("blue".into(), server.address().port().to_string()));
+}
+
+#[test]
+fn a_load_balancer_says_who_asks() {
+    let server = start(site("inspect.py").ini("http-enable-proxy-protocol = true"));
+    let line = "PROXY TCP4 192.0.2.7 192.0.2.8 5555 443\r\n";
+    let mut client = server.connect();
+    client.send(line);
+    for _ in 0..2 {
+        let seen = client.get("/").json();
+        let value = |name: &str| seen["env"][name].as_str().unwrap_or_default().to_owned();
+        assert_eq!((value("REMOTE_ADDR"), value("REMOTE_PORT")), ("192.0.2.7".into(), "5555".into()));
+        assert_eq!((value("SERVER_ADDR"), value("SERVER_PORT")), ("192.0.2.8".into(), "443".into()));
+    }
+    server.connect().send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").closed();
 }
 
 #[test]
@@ -230,6 +246,45 @@ fn slow_clients_and_backends_cost_little_memory() {
     drop(slow);
     assert_eq!(server.get("/").body.len(), 50_000_000);
     assert!(resident() < before + 8 * 300, "{} KiB more", resident() - before);
+}
+
+#[test]
+fn nobody_waits_for_the_end_of_a_large_transfer() {
+    // Sends for as long as somebody reads.
+    let backend = Backend::new(|_, stream| {
+        if read_head(stream).starts_with(b"GET /small") {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok");
+            return;
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        while stream.write_all(&[b'x'; 1 << 20]).is_ok() {}
+    });
+    let raw = format!("rawrouter = 127.0.0.1:0\nrawrouter-to = {}", backend.address);
+    let server = router(&format!("{}{raw}", to(&[&backend])));
+    let address = server.log.wait_for("rawrouter on ");
+    let raw = address.split_whitespace().nth(2).unwrap().parse().unwrap();
+    for address in [server.address(), raw] {
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut stream = std::net::TcpStream::connect(address).unwrap();
+                    stream.write_all(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+                    let mut some = vec![0; 1 << 20];
+                    let mut got = 1;
+                    while got > 0 && !over.load(Ordering::Relaxed) {
+                        got = stream.read(&mut some).unwrap_or(0);
+                    }
+                });
+            }
+            for _ in 0..10 {
+                let mut client = Client::tcp(address);
+                client.send("GET /small HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+                assert_eq!(client.answer().ok(), "ok");
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    }
 }
 
 #[test]

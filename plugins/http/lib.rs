@@ -81,7 +81,7 @@ fn front(config: &Config) -> Box<dyn Front> {
             underscore_fields: sockets.underscore_headers,
             ..Limits::default()
         },
-        proxied: if sockets.http_enable_proxy_protocol == Some(true) { Proxied::Maybe } else { Proxied::Never },
+        proxied: if sockets.http_enable_proxy_protocol == Some(true) { Proxied::Always } else { Proxied::Never },
         trust: Trust::new(&sockets.trusted_proxies).0,
         host: host_name(),
         name_is_host: http.server_name_as_host > 0,
@@ -247,4 +247,93 @@ fn fields<'v>(vars: &'v Vars, name: &'v str) -> impl Iterator<Item = &'v [u8]> {
 fn push(vars: &mut Vars, name: &[u8], value: &[u8]) {
     let (name, value) = (vars.add(name), vars.add(value));
     vars.push_cgi(name, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use super::*;
+    use ruwsgi_core::gateway::{Node, Target};
+    use ruwsgi_options::{Directive, Origin as Said};
+    use ruwsgi_sys::stream::{Peer, Remote};
+    use ruwsgi_wire::Head;
+
+    fn config(lines: &[(&str, &str)]) -> Config {
+        let said = |(name, value): &(&str, &str)| Directive::new(*name, Some(value), Said::Argv);
+        Config::interpret(lines.iter().map(said).collect()).unwrap().0
+    }
+
+    /// What a backend is asked for this request of this client.
+    fn asked(lines: &[(&str, &str)], client: &str, raw: &str, dialect: Dialect) -> String {
+        let front = front(&config(lines));
+        let at = Rc::new(At::Inet("192.0.2.80:80".parse().unwrap()));
+        let visitor = Visitor { peer: Peer::Inet(client.parse().unwrap()), at, address: "x".into() };
+        let mut vars = Vars::default();
+        let head = front.exchange(&visitor).unwrap().head(raw.as_bytes(), &mut vars);
+        assert!(matches!(head, Head::Whole { .. }), "{head:?}");
+        let upgrade = front.upgrades(&vars);
+        let remote = Remote::Unix(b"/s".to_vec());
+        let target = Rc::new(Target { remote, dialect, shown: "/s".into() });
+        let node = Node { id: ruwsgi_core::gateway::Id::Said(0), target, modifiers: None };
+        let (vars, visitor, node) = (&mut vars, &visitor, &node);
+        let asking = Asking { vars, visitor, origin: None, length: Some(0), upgrade, modifiers: (0, 0), node };
+        let mut out = Vec::new();
+        front.ask(asking, &mut Client::new(dialect), &mut out).unwrap();
+        String::from_utf8_lossy(&out).into_owned()
+    }
+
+    const NEAR: &str = "127.0.0.1:4000";
+    const FAR: &str = "198.51.100.7:4000";
+
+    #[test]
+    fn what_strangers_say_about_themselves_is_not_passed_on() {
+        let raw = "GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n";
+        let far = asked(&[], FAR, raw, Dialect::Http);
+        assert!(
+            far.contains("X-Forwarded-Proto: http\r\n") && far.contains("X-Forwarded-For: 198.51.100.7\r\n"),
+            "{far}"
+        );
+        let near = asked(&[], NEAR, raw, Dialect::Http);
+        assert!(near.contains("X-Forwarded-Proto: https\r\n"), "{near}");
+        assert!(near.contains("X-Forwarded-For: 6.6.6.6, 127.0.0.1\r\n"), "{near}");
+        let named = asked(&[("trusted-proxies", "198.51.100.0/24")], FAR, raw, Dialect::Http);
+        assert!(named.contains("X-Forwarded-For: 6.6.6.6, 198.51.100.7\r\n"), "{named}");
+        assert!(!asked(&[], FAR, raw, Dialect::Uwsgi).contains("HTTP_X_FORWARDED_PROTO"));
+        assert!(asked(&[], NEAR, raw, Dialect::Uwsgi).contains("HTTP_X_FORWARDED_PROTO"));
+    }
+
+    #[test]
+    fn only_harmless_protocols_are_changed_to() {
+        let with = |upgrade: &str, connection: &str| {
+            let raw = format!("GET / HTTP/1.1\r\nHost: a\r\nUpgrade: {upgrade}\r\nConnection: {connection}\r\n\r\n");
+            asked(&[], NEAR, &raw, Dialect::Http).contains("Upgrade")
+        };
+        assert!(with("websocket", "upgrade") && with("websocket", "keep-alive, Upgrade"));
+        assert!(!with("h2c", "Upgrade, HTTP2-Settings") && !with("websocket, H2C", "upgrade"));
+        assert!(!with("websocket", "keep-alive"));
+    }
+
+    #[test]
+    fn no_option_of_a_connection_takes_away_what_a_request_needs() {
+        let raw = "POST / HTTP/1.1\r\nHost: a\r\nConnection: host, content-length, x-a\r\nContent-Length: 0\r\nX-A: 1\r\n\r\n";
+        let text = asked(&[], NEAR, raw, Dialect::Http);
+        assert!(
+            text.contains("Host: a\r\n") && text.contains("Content-Length: 0\r\n") && !text.contains("X-A"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn the_options_say_what_there_is() {
+        assert!(settings(&config(&[("http", ":80")])).is_none());
+        let said = settings(&config(&[("http", ":80"), ("http-router", "true"), ("http-timeout", "5")])).unwrap();
+        assert_eq!(
+            (said.mapping.socket, said.patience.connect_ms, said.patience.keepalive_ms),
+            (Some(0), 5_000, Some(75_000))
+        );
+        let said = [("http", ":80"), ("http-to", "/a"), ("http-keepalive", "0"), ("http-connect-timeout", "2")];
+        let said = settings(&config(&said)).unwrap();
+        assert_eq!((said.mapping.socket, said.patience.connect_ms, said.patience.keepalive_ms), (None, 2_000, None));
+    }
 }

@@ -251,11 +251,7 @@ fn start(
     let listeners = listeners.open();
     gateways.prepare(&config, &listeners.workers)?;
     pidfiles.extend(pidfile(&config, "pidfile2", config.process.pidfile2.as_deref())?);
-    // Looked for here, so that a broken venv is told before anything is forked.
-    if !config.is_routers_only() {
-        let interpreter = python::find(&config, &source.env)?;
-        tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
-    }
+    foretell_application(&config, &source)?;
     outlet.turn_to_second(&config, &source)?;
     let (audience, service) = (audience.clone(), Service::of(&source.env));
     let emperor = Allegiance::sworn(&source.env, &config);
@@ -281,6 +277,23 @@ fn start(
         left: None,
     };
     Ok(Master::new(first)?)
+}
+
+/// Looks for Python, so that a broken venv is told before anything is forked. An instance of routers only has no use for
+/// it, and says so of an application that it is given.
+fn foretell_application(config: &Config, source: &Source) -> Result<(), Failure> {
+    if config.is_routers_only() {
+        for option in ["module", "wsgi-file", "mount"].into_iter().filter(|option| config.origin(option).is_some()) {
+            let place = Place(config, option);
+            tracing::warn!(
+                "{option}: nothing but routers listens, so no application is loaded: socket = ADDRESS{place}"
+            );
+        }
+    } else {
+        let interpreter = python::find(config, &source.env)?;
+        tracing::info!("python: {} ({})", interpreter.program.to_string_lossy(), interpreter.from);
+    }
+    Ok(())
 }
 
 /// `max-fd`, for all processes of the instance. Where it can't be, as much as can.

@@ -101,6 +101,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         pool: Default::default(),
         owners: Slab::new(),
         again: Default::default(),
+        soon: Default::default(),
         known: Known::new(u64::from(birth.config.subscriptions.tolerance) * 1_000),
         draining: false,
         requests: 0,

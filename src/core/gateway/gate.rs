@@ -162,6 +162,9 @@ impl Gate {
                     return;
                 }
             }
+            for key in std::mem::take(&mut self.world.soon) {
+                self.advance(key);
+            }
             self.listen();
             self.rest_if_cheap();
             self.let_in();
@@ -179,7 +182,8 @@ impl Gate {
     fn wait(&self) -> Option<Duration> {
         let now = self.world.now.ms;
         let shut = self.shut_until_ms > now;
-        if self.murmur || self.doors.iter().any(|door| door.more) && !shut && !self.cheap {
+        if self.murmur || !self.world.soon.is_empty() || self.doors.iter().any(|door| door.more) && !shut && !self.cheap
+        {
             return Some(Duration::ZERO);
         }
         let busy = !self.sessions.is_empty() || !self.world.owners.is_empty() || self.end_ms.is_some();

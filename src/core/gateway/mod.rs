@@ -4,8 +4,8 @@
 //! clients and how a backend is asked. The rest is the same for all. The plugins bring them; the list is the binary's.
 //!
 //! * `supervise` decides which processes there are, `host` starts and ends them: both run in the master.
-//! * `child` begins the life of a process, `gate` is its loop. A [`session`] is a client's connection, a [`link`] one to a
-//!   backend, a [`mapper`] says which backend.
+//! * `child` begins the life of a process, `gate` is its loop. A `session` is a client's connection, a `link` one to a
+//!   backend, a `mapper` says which backend.
 //!
 //! Nothing here waits: neither for a client, nor for a backend, nor for the log.
 
@@ -35,6 +35,6 @@ mod world;
 
 pub use self::front::{Asking, Front, Visitor};
 pub(crate) use self::host::Gateways;
-pub use self::mapper::Node;
+pub use self::mapper::{Id, Node};
 pub use self::settings::{Mapping, Patience, Router, Settings};
 pub use self::target::Target;

@@ -149,7 +149,10 @@ impl Session {
             let again = exchange.head(&request.head, &mut world.vars);
             debug_assert!(matches!(again, Head::Whole { .. }), "a head that was whole is whole");
         }
-        request.spool.iter_mut().for_each(super::spool::Spool::rewind);
+        if let Some(spool) = &mut request.spool {
+            spool.rewind();
+            (request.body, request.passed_bytes) = (Coming::Spooled, 0);
+        }
         let asking = Asking {
             vars: &mut world.vars,
             visitor: &self.visitor,

@@ -14,6 +14,8 @@ use super::relay::{Broken, Relay, Reply};
 use super::spool::Spool;
 use super::world::World;
 
+/// So many steps at a time: then others have their turn.
+const STEPS: u32 = 32;
 /// How much one read takes of a client, and of a backend.
 const CLIENT_BYTES: usize = 16 * 1024;
 const BACKEND_BYTES: usize = 32 * 1024;
@@ -71,6 +73,8 @@ pub(super) struct Request {
     pub(super) head: Vec<u8>,
     pub(super) key: Vec<u8>,
     pub(super) body: Coming,
+    /// So much of it was passed on.
+    pub(super) passed_bytes: u64,
     /// A body that was received before a backend was asked.
     pub(super) spool: Option<Spool>,
     pub(super) tried: Vec<Id>,
@@ -112,6 +116,7 @@ impl Request {
             head,
             key,
             body,
+            passed_bytes: 0,
             spool: None,
             tried: Vec::new(),
             node: None,
@@ -166,7 +171,7 @@ impl Session {
     /// Goes on as far as that is possible now; `false`: it is over.
     pub(super) fn advance(&mut self, world: &mut World) -> bool {
         self.client.rise(&mut world.spare);
-        loop {
+        for turn in 1.. {
             self.flush(world);
             let step = match self.stage {
                 Stage::Head => self.read_head(world),
@@ -184,6 +189,9 @@ impl Session {
                 self.client.finish();
                 self.deadline_ms = world.now.ms + LINGER_MS;
             } else if step == Step::Wait {
+                break;
+            } else if turn >= STEPS && self.stage != Stage::Over {
+                world.soon.push_back(self.key);
                 break;
             }
         }
@@ -257,7 +265,7 @@ impl Session {
         let most = world.settings.most_body.into_iter().chain(world.front.most_expected().filter(|_| expects)).min();
         let mut request = Request::new(head, key, body);
         request.repeatable = matches!(request.body, Coming::Done) && is_repeatable(&world.vars);
-        request.upgrade = world.front.upgrades(&world.vars);
+        request.upgrade = matches!(request.body, Coming::Done) && world.front.upgrades(&world.vars);
         request.expects = expects;
         let modifiers = self.exchange.as_ref().map(|exchange| exchange.modifiers()).unwrap_or_default();
         let wanted = world.settings.post_buffering > 0 && world.front.may_collect(modifiers);
@@ -396,6 +404,12 @@ impl Session {
                     return Err(());
                 }
             }
+            request.passed_bytes += piece.len() as u64;
+            if world.settings.most_body.is_some_and(|most| request.passed_bytes > most) {
+                // Of a body in chunks, nobody knows before.
+                self.refuse_late(world, Refusal::BodyTooLarge);
+                return Err(());
+            }
             link.client.body(&piece, &mut link.end.out);
             if let Coming::Done = request.body {
                 link.client.body_end(&mut link.end.out);
@@ -459,7 +473,8 @@ impl Session {
         let Some(request) = &mut self.request else { return self.close(world) };
         let silent = link.used && !link.heard;
         // Nobody has read anything of the request.
-        let untouched = !link.used && !link.heard && link.end.sent_bytes == 0;
+        let again = request.passed_bytes == 0 || request.spool.is_some();
+        let untouched = again && !link.used && !link.heard && link.end.sent_bytes == 0;
         let (shown, begun) = (link.node.target.shown.clone(), request.reply != Reply::Awaited);
         world.discard(link);
         if silent && request.repeatable && !request.repeated {

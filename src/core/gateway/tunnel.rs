@@ -7,18 +7,25 @@ use super::world::World;
 
 /// How much one read takes.
 const READ_BYTES: usize = 64 * 1024;
+/// So many reads at a time: then others have their turn.
+const READS: usize = 8;
 
 impl Session {
     /// Passes bytes on, as far as there is room.
     pub(super) fn tunnel(&mut self, world: &mut World) -> Step {
         let Some(mut link) = self.link.take() else { return self.close(world) };
         let room = world.settings.room;
-        let mut moved = false;
-        while self.is_introduced(&mut link.end) {
+        let (mut moved, mut busy) = (false, false);
+        for _ in 0..READS {
+            busy = false;
+            if !self.is_introduced(&mut link.end) {
+                break;
+            }
             let up = pass(&mut self.client, &mut link.end, room, world);
             let down = pass(&mut link.end, &mut self.client, room, world);
-            moved |= up || down;
-            if !up && !down {
+            busy = up || down;
+            moved |= busy;
+            if !busy {
                 break;
             }
         }
@@ -34,7 +41,7 @@ impl Session {
             || self.client.gone;
         if !done {
             self.link = Some(link);
-            return Step::Wait;
+            return if busy { Step::On } else { Step::Wait };
         }
         if link.end.gone || self.client.waiting() > 0 {
             self.client.break_off();

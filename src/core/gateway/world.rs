@@ -39,6 +39,8 @@ pub(super) struct World {
     pub(super) again: VecDeque<usize>,
     /// For processes that come later.
     pub(super) known: Known,
+    /// Sessions that have more to do, once others have had their turn.
+    pub(super) soon: VecDeque<usize>,
     /// Each answer is the last one of its connection.
     pub(super) draining: bool,
     /// So many requests were passed on.
