@@ -12,8 +12,9 @@ use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::exec;
 use ruwsgi_sys::lock::Locks;
 
+use super::children::Line;
 use super::host::Hosted;
-use super::run::{Line, Master, watch};
+use super::run::{Master, watch};
 use crate::listeners::Bound;
 use crate::upgrade::State;
 use crate::why;

@@ -1,6 +1,7 @@
 //! The master: plans and supervises. [`plan`] decides, without touching anything; [`run`] does what it decided.
 
 mod beside;
+mod children;
 mod chores;
 mod desk;
 mod event;

@@ -101,7 +101,7 @@ impl Master {
     /// Workers that accept, and those of them that have a request.
     fn standing(&self) -> (usize, usize) {
         let up = self.workers.iter().filter(|(worker, _)| self.plan.is_up(**worker));
-        let busy = |line: &super::run::Line| {
+        let busy = |line: &super::children::Line| {
             let hosted = self.generations.get(&line.generation);
             hosted.is_some_and(|hosted| hosted.scoreboard.seat(line.seat as usize).in_flight() > 0)
         };

@@ -6,9 +6,10 @@ use std::rc::Rc;
 use ruwsgi_contract::scoreboard::{Activity, Seat};
 use ruwsgi_sys::{clock, listen, process};
 
+use super::children::Line;
 use super::fifo::Letter;
 use super::order::{Input, Load, Order, Usage, Work};
-use super::run::{Line, Master};
+use super::run::Master;
 use super::touch::Wish;
 use crate::Place;
 use crate::listeners::Bound;
