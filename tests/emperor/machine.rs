@@ -64,7 +64,7 @@ fn the_unit_of_systemd_is_one() {
     let unit = project().join("conf/systemd/ruwsgi-emperor.service");
     let text = apps::read(&unit);
     for line in
-        ["ExecStart=/usr/local/bin/ruwsgi --ini /etc/ruwsgi/emperor.ini", "KillMode=mixed", "RuntimeDirectory=ruwsgi"]
+        ["ExecStart=/usr/bin/ruwsgi --ini /etc/ruwsgi/emperor.ini", "KillMode=mixed", "RuntimeDirectory=ruwsgi"]
     {
         assert!(text.lines().any(|it| it == line), "{line}");
     }
