@@ -63,8 +63,7 @@ fn the_configuration_for_a_machine_is_one() {
 fn the_unit_of_systemd_is_one() {
     let unit = project().join("conf/systemd/ruwsgi-emperor.service");
     let text = apps::read(&unit);
-    for line in
-        ["ExecStart=/usr/bin/ruwsgi --ini /etc/ruwsgi/emperor.ini", "KillMode=mixed", "RuntimeDirectory=ruwsgi"]
+    for line in ["ExecStart=/usr/bin/ruwsgi --ini /etc/ruwsgi/emperor.ini", "KillMode=mixed", "RuntimeDirectory=ruwsgi"]
     {
         assert!(text.lines().any(|it| it == line), "{line}");
     }
