@@ -521,6 +521,10 @@ impl Master {
     }
 
     fn tell(&mut self, event: &Event) {
+        if let Event::Closing { .. } = event {
+            // Before anybody can read of it: what is answered from here on is the last.
+            self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing());
+        }
         self.tell_service(event);
         match event.level() {
             Level::Info => tracing::info!("{event}"),
@@ -542,7 +546,6 @@ impl Master {
                 self.court.iter_mut().for_each(Child::let_go);
                 self.beside.hurried = true;
             }
-            Event::Closing { .. } => self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing()),
             // For who begins to accept later.
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
