@@ -21,8 +21,10 @@ pub const APPS: usize = 64;
 const CORE: usize = 32;
 /// Words of a core before its text: what it does now, and its thread and counters.
 const CORE_HEADER: usize = 8;
-/// The longest description of a request, in bytes.
-pub const TEXT_BYTES: usize = (CORE - CORE_HEADER) * 8;
+/// So much of a client's address is kept: an IPv6 address with its scope has no more. In bytes.
+const ADDRESS_BYTES: usize = 56;
+/// So much of a method is kept, in bytes.
+const METHOD_BYTES: usize = 24;
 
 /// The scoreboard of one generation.
 pub struct Scoreboard {
@@ -501,24 +503,48 @@ impl CoreSeat<'_> {
         self.words[0].load(Relaxed)
     }
 
-    /// Says what the request is, before [`enter`](Self::enter). `parts` are put together,
-    /// and cut at [`TEXT_BYTES`].
-    pub fn describe(&self, since_ms: u64, deadline_ms: u64, parts: &[&[u8]]) {
+    /// Says what the request is, before [`enter`](Self::enter). Every request pays for this: each text begins at a word
+    /// of its own, and nothing is put together before somebody wants to read it.
+    pub fn describe(&self, since_ms: u64, deadline_ms: u64, [address, method, uri]: [&[u8]; 3]) {
         self.words[1].store(since_ms, Relaxed);
-        let mut text = [0; TEXT_BYTES];
-        let mut length = 0;
-        for part in parts {
-            let fits = part.len().min(TEXT_BYTES - length);
-            text[length..length + fits].copy_from_slice(&part[..fits]);
-            length += fits;
+        let mut text = self.words[CORE_HEADER..].iter();
+        let mut lengths = 0;
+        for (place, part) in
+            [&address[..address.len().min(ADDRESS_BYTES)], &method[..method.len().min(METHOD_BYTES)], uri]
+                .into_iter()
+                .enumerate()
+        {
+            let (whole, rest) = part.as_chunks::<8>();
+            let mut written = 0;
+            for (bytes, word) in whole.iter().zip(text.by_ref()) {
+                word.store(u64::from_le_bytes(*bytes), Relaxed);
+                written += 8;
+            }
+            if !rest.is_empty()
+                && let Some(word) = text.next()
+            {
+                word.store(rest.iter().rfold(0, |eight, byte| eight << 8 | u64::from(*byte)), Relaxed);
+                written += rest.len();
+            }
+            lengths |= (written as u64) << (place * 16);
         }
-        self.words[3].store(length as u64, Relaxed);
-        for (word, bytes) in self.words[CORE_HEADER..].iter().zip(text[..length].chunks(8)) {
-            let mut eight = [0; 8];
-            eight[..bytes.len()].copy_from_slice(bytes);
-            word.store(u64::from_le_bytes(eight), Relaxed);
-        }
+        self.words[3].store(lengths, Relaxed);
         self.set_deadline(deadline_ms);
+    }
+
+    /// `ADDR - METHOD URI`, of what [`describe`](Self::describe) was told.
+    fn text(&self) -> Vec<u8> {
+        let lengths = self.words[3].load(Relaxed);
+        let bytes: Vec<u8> =
+            self.words[CORE_HEADER..].iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
+        let (mut text, mut rest) = (Vec::new(), &bytes[..]);
+        for (place, before) in [&b""[..], b" - ", b" "].into_iter().enumerate() {
+            let length = usize::from((lengths >> (place * 16)) as u16).min(rest.len());
+            text.extend_from_slice(before);
+            text.extend_from_slice(&rest[..length]);
+            rest = &rest[length.next_multiple_of(8).min(rest.len())..];
+        }
+        text
     }
 
     fn is_late(&self, now_ms: u64) -> bool {
@@ -538,10 +564,8 @@ impl CoreSeat<'_> {
         if epoch.is_multiple_of(2) {
             return None;
         }
-        let length = (self.words[3].load(Relaxed) as usize).min(TEXT_BYTES);
-        let bytes: Vec<u8> =
-            self.words[CORE_HEADER..].iter().flat_map(|word| word.load(Relaxed).to_le_bytes()).collect();
-        let text = String::from_utf8_lossy(&bytes[..length]);
+        let text = self.text();
+        let text = String::from_utf8_lossy(&text);
         let activity = Activity {
             since_ms: self.words[1].load(Relaxed),
             deadline_ms: self.words[2].load(Relaxed),
@@ -576,7 +600,7 @@ mod tests {
         let there = Scoreboard::open(here.file().try_clone_to_owned().unwrap()).unwrap();
         let core = here.seat(2).core(1);
         assert_eq!(there.seat(2).core(1).activity(), None);
-        core.describe(5, 100, &[b"127.0.0.1", b" - GET /\x1b[2J"]);
+        core.describe(5, 100, [b"127.0.0.1", b"GET", b"/\x1b[2J"]);
         core.enter();
         assert_eq!(there.seat(2).in_flight(), 1);
         assert_eq!(there.seat(2).overdue(99), vec![]);

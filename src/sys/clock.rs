@@ -2,32 +2,30 @@
 
 use std::ffi::CStr;
 
-use nix::sys::time::{TimeSpec, TimeValLike};
-use nix::time::{ClockId, clock_gettime};
-
 /// Milliseconds of a monotonic clock that is the same in every process of this machine. Coarse (one tick, at most
 /// 4 ms) and cheap (a few nanoseconds): for deadlines.
 #[must_use]
 pub fn coarse_ms() -> u64 {
-    read(ClockId::CLOCK_MONOTONIC_COARSE).num_milliseconds() as u64
+    let time = read(libc::CLOCK_MONOTONIC_COARSE);
+    time.tv_sec as u64 * 1000 + time.tv_nsec as u64 / 1_000_000
 }
 
 /// Microseconds of the monotonic clock, exact.
 #[must_use]
 pub fn monotonic_us() -> u64 {
-    read(ClockId::CLOCK_MONOTONIC).num_microseconds() as u64
+    micros(read(libc::CLOCK_MONOTONIC))
 }
 
 /// Seconds since 1970, coarse.
 #[must_use]
 pub fn unix_seconds() -> i64 {
-    read(ClockId::CLOCK_REALTIME_COARSE).num_seconds()
+    read(libc::CLOCK_REALTIME_COARSE).tv_sec
 }
 
 /// Microseconds since 1970, exact.
 #[must_use]
 pub fn unix_us() -> u64 {
-    read(ClockId::CLOCK_REALTIME).num_microseconds() as u64
+    micros(read(libc::CLOCK_REALTIME))
 }
 
 /// `time` in the machine's time zone, as `Www Mmm dd hh:mm:ss yyyy`: the shape of ctime(3) that uWSGI's log lines
@@ -69,9 +67,16 @@ fn local(time: i64) -> libc::tm {
     }
 }
 
-fn read(clock: ClockId) -> TimeSpec {
-    // These clocks exist on every Linux: the call can't fail.
-    clock_gettime(clock).unwrap_or(TimeSpec::new(0, 0))
+/// Several times for each request, so without more around it than there must be.
+fn read(clock: libc::clockid_t) -> libc::timespec {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: writes into `time`. These clocks exist on every Linux: the call can't fail.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time
+}
+
+fn micros(time: libc::timespec) -> u64 {
+    time.tv_sec as u64 * 1_000_000 + time.tv_nsec as u64 / 1000
 }
 
 /// A time as the clock on the wall shows it.

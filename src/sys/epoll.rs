@@ -1,10 +1,14 @@
 //! epoll(7): one instance that the cores of a worker share.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::epoll::{Epoll as Raw, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll as Raw, EpollCreateFlags, EpollEvent, EpollFlags};
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventFlags};
+use rustix::io::Errno;
 
 /// How many events one [`Epoll::wait`] takes at most.
 pub const BATCH: usize = 64;
@@ -38,20 +42,6 @@ pub struct Event {
 /// An epoll instance.
 pub struct Epoll(Raw);
 
-/// Room for the raw events of one wait.
-pub struct Events {
-    raw: [EpollEvent; BATCH],
-    limit: usize,
-}
-
-impl Events {
-    /// Room for `limit` events, at least one and at most [`BATCH`].
-    #[must_use]
-    pub fn new(limit: usize) -> Self {
-        Self { raw: [EpollEvent::empty(); BATCH], limit: limit.clamp(1, BATCH) }
-    }
-}
-
 impl Epoll {
     /// A new instance, close-on-exec.
     pub fn new() -> io::Result<Self> {
@@ -76,26 +66,29 @@ impl Epoll {
         Ok(self.0.delete(fd)?)
     }
 
-    /// Waits for events, at most `timeout_ms` (`None`: for ever; 0: not at all), and passes each to `take`, as many
-    /// as there is room for. EINTR is no event.
-    pub fn wait(&self, room: &mut Events, timeout_ms: Option<u16>, mut take: impl FnMut(Event)) -> io::Result<usize> {
-        let timeout = timeout_ms.map_or(EpollTimeout::NONE, EpollTimeout::from);
-        let count = match self.0.wait(&mut room.raw[..room.limit], timeout) {
-            Ok(count) => count,
-            Err(nix::errno::Errno::EINTR) => 0,
+    /// Waits for events, at most `timeout_ms` (`None`: for ever; 0: not at all), and passes each to `take`, at most
+    /// [`BATCH`]. EINTR is no event.
+    pub fn wait(&self, timeout_ms: Option<u16>, mut take: impl FnMut(Event)) -> io::Result<usize> {
+        let timeout =
+            timeout_ms.map(|ms| Timespec { tv_sec: i64::from(ms / 1000), tv_nsec: i64::from(ms % 1000) * 1_000_000 });
+        // By rustix for the reason of `stream::read`.
+        let mut room = [const { MaybeUninit::<epoll::Event>::uninit() }; BATCH];
+        let events = match epoll::wait(self, &mut room, timeout.as_ref()) {
+            Ok((events, _)) => &*events,
+            Err(Errno::INTR) => &[],
             Err(error) => return Err(error.into()),
         };
-        for raw in &room.raw[..count] {
-            let flags = raw.events();
-            let closed = flags.intersects(EpollFlags::EPOLLRDHUP | EpollFlags::EPOLLHUP | EpollFlags::EPOLLERR);
+        for raw in events {
+            let (flags, data) = (raw.flags, raw.data);
+            let closed = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
             take(Event {
-                token: raw.data(),
-                readable: closed || flags.contains(EpollFlags::EPOLLIN),
-                writable: flags.contains(EpollFlags::EPOLLOUT),
+                token: data.u64(),
+                readable: closed || flags.contains(EventFlags::IN),
+                writable: flags.contains(EventFlags::OUT),
                 closed,
             });
         }
-        Ok(count)
+        Ok(events.len())
     }
 
     /// Blocks until a [`wait`](Self::wait) would find something, or `bell` is readable, at most `timeout_ms`; takes

@@ -10,6 +10,8 @@ use nix::sys::socket::{
     AddressFamily, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike, SockaddrStorage, UnixAddr, sendmsg, shutdown,
     socket,
 };
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags, recv};
 
 /// Who is at the other end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,37 +98,33 @@ pub fn peer_user(stream: BorrowedFd<'_>) -> io::Result<u32> {
 
 /// Reads what is there, at most `limit` bytes, and appends it to `buffer`. 0 is the end; nothing there is
 /// `WouldBlock`.
+// Through rustix, as `send` below: the calls of every request go to the kernel directly. Those of the C library are
+// points at which a thread can be cancelled, and a process with threads pays for that in each of them.
 pub fn read(stream: BorrowedFd<'_>, buffer: &mut Vec<u8>, limit: usize) -> io::Result<usize> {
     buffer.reserve(limit);
-    let room = buffer.spare_capacity_mut();
-    let want = room.len().min(limit);
     loop {
-        // SAFETY: recv writes at most `want` bytes into the spare capacity, and says how many.
-        let got = unsafe {
-            libc::recv(stream.as_raw_fd(), buffer.spare_capacity_mut().as_mut_ptr().cast(), want, libc::MSG_DONTWAIT)
-        };
-        if got >= 0 {
-            let got = got as usize;
-            // SAFETY: the kernel has written these bytes.
-            unsafe { buffer.set_len(buffer.len() + got) };
-            return Ok(got);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        let room = &mut buffer.spare_capacity_mut()[..limit];
+        match recv(stream, room, RecvFlags::DONTWAIT) {
+            Ok(((_, _), got)) => {
+                // SAFETY: the kernel has written these bytes.
+                unsafe { buffer.set_len(buffer.len() + got) };
+                return Ok(got);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
 }
 
 /// Writes one part; how much went out. Nothing fits: `WouldBlock`. A client that is gone: an error, never a signal.
 pub fn write(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    send(stream, bytes, 0)
+    send(stream, bytes, SendFlags::empty())
 }
 
 /// Writes one part as [`write`] does, and a FIN behind it if all of it fits: over TCP both travel in one segment, which
 /// saves each side a packet and the client a wake-up.
 pub fn write_last(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    let sent = send(stream, bytes, libc::MSG_MORE)?;
+    let sent = send(stream, bytes, SendFlags::MORE)?;
     // What was sent waits for more: the FIN takes it along, or what is written next does.
     if sent == bytes.len() {
         // A client that is gone by now has lost nothing that the next read does not tell.
@@ -137,20 +135,14 @@ pub fn write_last(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 
 /// The same as [`write`], where more follows at once: it may share a packet with this.
 pub fn write_more(stream: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    send(stream, bytes, libc::MSG_MORE)
+    send(stream, bytes, SendFlags::MORE)
 }
 
-fn send(stream: BorrowedFd<'_>, bytes: &[u8], flags: i32) -> io::Result<usize> {
-    let flags = flags | libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+fn send(stream: BorrowedFd<'_>, bytes: &[u8], flags: SendFlags) -> io::Result<usize> {
     loop {
-        // SAFETY: send reads `bytes` only.
-        let sent = unsafe { libc::send(stream.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), flags) };
-        if sent >= 0 {
-            return Ok(sent as usize);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != io::ErrorKind::Interrupted {
-            return Err(error);
+        match rustix::net::send(stream, bytes, flags | SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            Err(Errno::INTR) => {}
+            other => return Ok(other?),
         }
     }
 }

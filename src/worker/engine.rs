@@ -21,7 +21,7 @@ use ruwsgi_log::Log;
 use ruwsgi_options::Config;
 use ruwsgi_sys::channel::Channel;
 use ruwsgi_sys::clock;
-use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events, Interest};
+use ruwsgi_sys::epoll::{Epoll, Event, Interest};
 use ruwsgi_sys::nix::sys::signal::Signal;
 use ruwsgi_sys::notify;
 use ruwsgi_sys::stream;
@@ -203,7 +203,6 @@ pub(crate) struct Core<'e, A> {
     pub pool: Vec<Vec<u8>>,
     /// For connections that come from other workers.
     pub room: Vec<u8>,
-    events: Events,
 }
 
 /// Tokens above the connections' (which are below 2^62).
@@ -345,7 +344,6 @@ impl<'e, A: App> Core<'e, A> {
             now: Now::new(),
             pool: Vec::new(),
             room: Vec::new(),
-            events: Events::new(BATCH),
         }
     }
 }
@@ -363,7 +361,7 @@ impl Engine<'_> {
             if !self.work(core) {
                 let written = self.flush_logs();
                 core.app.rest();
-                let event = self.block(core, written);
+                let event = self.block(written);
                 self.crew.hold(|| core.app.resume());
                 if let Some(event) = event {
                     self.dispatch(core, self.what(event), event);
@@ -447,7 +445,7 @@ impl Engine<'_> {
     }
 
     /// Waits for an event, in the lead or until there is work again. `None`: look for work.
-    fn block<A: App>(&self, core: &mut Core<'_, A>, log_written: bool) -> Option<Event> {
+    fn block(&self, log_written: bool) -> Option<Event> {
         if !self.crew.lead() {
             return None;
         }
@@ -459,7 +457,7 @@ impl Engine<'_> {
                 None => first = Some(event),
                 Some(_) => self.ring.push(event),
             };
-            if let Err(error) = self.epoll.wait(&mut core.events, self.patience(log_written), take) {
+            if let Err(error) = self.epoll.wait(self.patience(log_written), take) {
                 tracing::error!("epoll: {error}: this worker can't go on");
                 self.finish();
             }

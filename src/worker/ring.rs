@@ -9,44 +9,39 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, Thread};
 
-use ruwsgi_sys::epoll::{BATCH, Epoll, Event, Events};
+use ruwsgi_sys::epoll::{BATCH, Epoll, Event};
 
 use crate::engine::lock;
 
 /// The events. Its lock covers nothing that blocks.
-pub(crate) struct Ring(Mutex<Inner>);
-
-struct Inner {
-    queue: VecDeque<Event>,
-    room: Events,
-}
+pub(crate) struct Ring(Mutex<VecDeque<Event>>);
 
 impl Ring {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(Inner { queue: VecDeque::with_capacity(BATCH), room: Events::new(BATCH) }))
+        Self(Mutex::new(VecDeque::with_capacity(BATCH)))
     }
 
     /// The next event: of those that wait here, or of those that epoll has just now.
     pub(crate) fn next(&self, epoll: &Epoll) -> Option<Event> {
-        let Inner { queue, room } = &mut *lock(&self.0);
+        let mut queue = lock(&self.0);
         if queue.is_empty() {
             // An error here is one of the arguments, which are ours: blocking tells it again.
-            let _ = epoll.wait(room, Some(0), |event| queue.push_back(event));
+            let _ = epoll.wait(Some(0), |event| queue.push_back(event));
         }
         queue.pop_front()
     }
 
     /// The next of those that wait here.
     pub(crate) fn pop(&self) -> Option<Event> {
-        lock(&self.0).queue.pop_front()
+        lock(&self.0).pop_front()
     }
 
     pub(crate) fn push(&self, event: Event) {
-        lock(&self.0).queue.push_back(event);
+        lock(&self.0).push_back(event);
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).queue.is_empty()
+        lock(&self.0).is_empty()
     }
 }
 

@@ -71,5 +71,5 @@ impl<'r> Watch<'r> {
 pub(crate) fn describe(seat: CoreSeat<'_>, vars: &Vars, now_ms: u64, deadline_ms: u64) {
     let part = |key| vars.key(key).unwrap_or_default();
     let (address, method, uri) = (part(Key::RemoteAddr), part(Key::RequestMethod), part(Key::RequestUri));
-    seat.describe(now_ms, deadline_ms, &[address, b" - ", method, b" ", uri]);
+    seat.describe(now_ms, deadline_ms, [address, method, uri]);
 }

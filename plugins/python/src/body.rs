@@ -57,6 +57,13 @@ fn send_whole<'py>(
     item: impl Fn(usize) -> PyResult<Bound<'py, PyAny>>,
 ) -> PyResult<()> {
     reply.must_be_started()?;
+    if count == 1 {
+        // The usual result needs no second look.
+        let item = item(0)?;
+        let bytes = bytes(&item)?;
+        reply.length(bytes.map_or(0, |bytes| bytes.as_bytes().len()));
+        return reply.item(bytes).map(drop);
+    }
     let mut length = 0;
     for index in 0..count {
         length += bytes(&item(index)?)?.map_or(0, |bytes| bytes.as_bytes().len());

@@ -99,7 +99,7 @@ impl Environs {
     ) -> PyResult<Bound<'py, PyDict>> {
         let template = self.template.bind(py);
         let mut exceptions = false;
-        for (key, Variable { name, last }) in USUAL.into_iter().zip(&mut self.usual) {
+        for (&key, Variable { name, last }) in USUAL.iter().zip(&mut self.usual) {
             match vars.key(key) {
                 Some(value) if last.is(value) => {}
                 Some(value) if !Value::is_long(value) => last.put(template, name, value)?,
@@ -115,7 +115,7 @@ impl Environs {
         if exceptions {
             size -= self.correct(&environ, vars)?;
         }
-        for (key, Variable { name, last }) in UNUSUAL.into_iter().zip(&mut self.unusual) {
+        for (&key, Variable { name, last }) in UNUSUAL.iter().zip(&mut self.unusual) {
             if let Some(value) = vars.key(key) {
                 last.put(&environ, name, value)?;
                 size += 1;
@@ -137,7 +137,7 @@ impl Environs {
     /// Where a request lacks what others have, or has a value too long for the template; how many it lacks.
     fn correct(&self, environ: &Bound<'_, PyDict>, vars: &Vars) -> PyResult<usize> {
         let mut lacking = 0;
-        for (key, variable) in USUAL.into_iter().zip(&self.usual) {
+        for (&key, variable) in USUAL.iter().zip(&self.usual) {
             match vars.key(key) {
                 None => {
                     environ.del_item(&variable.name)?;

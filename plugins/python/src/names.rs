@@ -18,12 +18,18 @@ const WAYS: usize = 4;
 const VALUE_BYTES: usize = 1024;
 /// The longest name that is kept, in bytes.
 const NAME_BYTES: usize = 64;
+/// A value that was another one so many times in a row is not kept any more: a cookie, a request's number.
+const CHANGES: u32 = 16;
+/// One in so many of those is kept all the same, to see whether that is over.
+const LOOKS: u32 = 64;
 
 /// A value that was seen last.
 #[derive(Default)]
 pub struct Value {
     bytes: Vec<u8>,
     text: Option<Py<PyString>>,
+    /// How often in a row it was another one.
+    changes: u32,
 }
 
 impl Value {
@@ -42,11 +48,15 @@ impl Value {
         if let Some(text) = &self.text
             && self.bytes == bytes
         {
+            self.changes = 0;
             return dict.set_item(name, text);
         }
         let text = ffi::latin1(dict.py(), bytes)?;
         dict.set_item(name, &text)?;
-        if !Self::is_long(bytes) {
+        self.changes = self.changes.wrapping_add(1);
+        if self.changes > CHANGES && !self.changes.is_multiple_of(LOOKS) {
+            self.text = None;
+        } else if !Self::is_long(bytes) {
             self.bytes.clear();
             self.bytes.extend_from_slice(bytes);
             self.text = Some(text.unbind());
@@ -83,7 +93,14 @@ impl Names {
         if bytes.len() > NAME_BYTES {
             return dict.set_item(ffi::latin1(py, &variable(name))?, ffi::latin1(py, value)?);
         }
-        let place = self.place(bytes, is_field);
+        let first = hash(bytes);
+        // Nearly every name is where it is looked for first.
+        if let Some(known) = &mut self.0[first]
+            && known.is(bytes, is_field)
+        {
+            return known.value.put(dict, &known.variable, value);
+        }
+        let place = self.place(first, bytes, is_field);
         let known = match &mut self.0[place] {
             Some(known) if known.is(bytes, is_field) => known,
             place => {
@@ -94,9 +111,8 @@ impl Names {
         known.value.put(dict, &known.variable, value)
     }
 
-    /// Where a name is, or is to be.
-    fn place(&self, bytes: &[u8], is_field: bool) -> usize {
-        let first = hash(bytes);
+    /// Where a name is, or is to be, of the places that begin with `first`.
+    fn place(&self, first: usize, bytes: &[u8], is_field: bool) -> usize {
         let mut free = None;
         for place in (0..WAYS).map(|way| (first + way) % PLACES) {
             match &self.0[place] {

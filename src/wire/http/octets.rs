@@ -69,6 +69,39 @@ pub(crate) fn all(bytes: &[u8], class: u8) -> bool {
     bytes.iter().fold(class, |found, &byte| found & CLASSES[byte as usize]) == class
 }
 
+/// Whether all bytes are of [`FIELD`], eight at a time: values are long, and mostly plain.
+#[inline]
+pub(crate) fn is_field(bytes: &[u8]) -> bool {
+    let (eights, rest) = bytes.as_chunks::<8>();
+    let plain = eights.iter().fold(true, |plain, eight| plain & is_visible(u64::from_le_bytes(*eight)));
+    (plain || all(bytes, FIELD)) && all(rest, FIELD)
+}
+
+/// No byte of the word is a control: neither below a space (tabs neither) nor DEL.
+#[inline]
+fn is_visible(word: u64) -> bool {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH: u64 = EACH << 7;
+    // A byte below 0x20 borrows from its high bit; one that equals DEL becomes 0, and does, too.
+    let below = word.wrapping_sub(EACH * 0x20) & !word;
+    let other = word ^ (EACH * 0x7f);
+    let delete = other.wrapping_sub(EACH) & !other;
+    (below | delete) & HIGH == 0
+}
+
+/// Whether a name holds an underscore. Names are short: a search that is made for long texts costs more to begin.
+#[inline]
+pub(crate) fn has_underscore(name: &[u8]) -> bool {
+    const EACH: u64 = u64::from_le_bytes([1; 8]);
+    let (eights, rest) = name.as_chunks::<8>();
+    let found = eights.iter().fold(0, |found, eight| {
+        // What is an underscore becomes 0, and borrows from its high bit.
+        let other = u64::from_le_bytes(*eight) ^ (EACH * 0x5f);
+        found | (other.wrapping_sub(EACH) & !other & (EACH << 7))
+    });
+    found != 0 || rest.contains(&b'_')
+}
+
 /// The classes of all bytes together.
 #[inline]
 pub(crate) fn union(bytes: &[u8]) -> u8 {
@@ -95,12 +128,17 @@ pub(crate) fn list(value: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// `1*DIGIT` as a number; `None` if it is none, `Some(None)` if it is above 2^63-1, which no file and no counter holds.
+#[inline]
 pub(crate) fn decimal(digits: &[u8]) -> Option<Option<u64>> {
     if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
-    let number =
-        digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(u64::from(digit - b'0')));
+    let value = |digit: &u8| u64::from(digit - b'0');
+    // So many digits always fit.
+    if digits.len() <= 18 {
+        return Some(Some(digits.iter().fold(0, |number, digit| number * 10 + value(digit))));
+    }
+    let number = digits.iter().try_fold(0_u64, |number, digit| number.checked_mul(10)?.checked_add(value(digit)));
     Some(number.filter(|&number| i64::try_from(number).is_ok()))
 }
 
@@ -125,10 +163,36 @@ mod tests {
     }
 
     #[test]
+    fn values_are_checked_eight_at_a_time_as_one_by_one() {
+        for byte in 0..=255_u8 {
+            for at in 0..17 {
+                let mut value = *b"text/html; q=0.75";
+                value[at] = byte;
+                assert_eq!(is_field(&value), all(&value, FIELD), "{}", value.escape_ascii());
+                assert_eq!(is_field(&value[at..]), all(&value[at..], FIELD));
+            }
+        }
+        assert!(is_field(b"") && is_field(b"a\tb \x80\xff0123456789"));
+    }
+
+    #[test]
+    fn underscores_are_found_wherever_they_are() {
+        assert!(!has_underscore(b"") && !has_underscore(b"X-Forwarded-For^`\x5e\xdf\x60"));
+        for at in 0..20 {
+            let mut name = *b"abcdefghijklmnopqrst";
+            name[at] = b'_';
+            assert!(has_underscore(&name) && has_underscore(&name[at..]));
+            assert!(!has_underscore(&name[at + 1..]) && !has_underscore(&name[..at]));
+        }
+    }
+
+    #[test]
     fn numbers_end_at_63_bits() {
         assert_eq!(decimal(b""), None);
         assert_eq!(decimal(b"+1"), None);
         assert_eq!(decimal(b"0005"), Some(Some(5)));
+        assert_eq!(decimal(b"999999999999999999"), Some(Some(999_999_999_999_999_999)));
+        assert_eq!(decimal(b"99999999999999999:"), None);
         assert_eq!(decimal(b"9223372036854775807"), Some(Some(i64::MAX as u64)));
         assert_eq!(decimal(b"9223372036854775808"), Some(None));
         assert_eq!(decimal(b"99999999999999999999999999"), Some(None));

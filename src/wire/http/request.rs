@@ -167,7 +167,7 @@ impl Reader<'_> {
             Field::Connection => self.facts.connection(value),
             Field::Expect => self.facts.expect(value),
             Field::Other => {
-                if !self.limits.underscore_fields && memchr::memchr(b'_', name).is_some() {
+                if !self.limits.underscore_fields && octets::has_underscore(name) {
                     self.vars.push_dropped(name_span);
                     return Ok(());
                 }

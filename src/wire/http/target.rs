@@ -84,8 +84,14 @@ fn is_port_part(part: &[u8]) -> bool {
 }
 
 fn is_name(name: &[u8]) -> bool {
-    let plain = octets::all(name, NAME) || has_good_escapes(name);
-    plain && !name.is_empty() && name[0] != b'.' && !name.windows(2).any(|pair| pair == b"..")
+    // In front of the first label nothing may be missing either.
+    let (mut before, mut plain, mut gap) = (b'.', true, false);
+    for &byte in name {
+        plain &= octets::is(byte, NAME);
+        gap |= byte == b'.' && before == b'.';
+        before = byte;
+    }
+    !name.is_empty() && !gap && (plain || has_good_escapes(name))
 }
 
 fn has_good_escapes(mut name: &[u8]) -> bool {
