@@ -47,6 +47,7 @@ mod rawrouter;
 mod recycle;
 mod reliability;
 mod reload;
+mod reload_on_fd;
 mod router_life;
 mod routers;
 mod scgi;

@@ -39,6 +39,7 @@ impl Master {
             load,
             memory,
             self.touches.wake_ms(),
+            self.bells.wake_ms(),
             self.desk.wake_ms(),
             Some(self.queues.wake_ms()),
             self.subscriptions.wake_ms(),
@@ -86,6 +87,9 @@ impl Master {
         }
         for letter in self.fifos.read() {
             self.obey(letter);
+        }
+        for command in self.bells.look(&self.poll) {
+            self.obey(Letter::Command(command));
         }
     }
 
