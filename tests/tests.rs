@@ -65,6 +65,7 @@ mod supervision;
 mod top;
 mod touch;
 mod upgrade;
+mod upgrade_kin;
 mod uwsgi;
 mod write_errors;
 mod wsgi;
