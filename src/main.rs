@@ -50,7 +50,7 @@ fn run() -> u8 {
 /// Goes on where another executable of this process was, or sees whether it could.
 fn go_on(left: Inheritance, source: Source, log: &Log) -> u8 {
     if left.is_trial {
-        return ruwsgi_core::try_out(left, source, log);
+        return ruwsgi_core::try_out(left, source, log, plugins::ROUTERS);
     }
     log.subscribe();
     match survey(&source, true).request() {

@@ -99,3 +99,30 @@ fn hide_libpython(site: &Site) -> Option<Command> {
     command.env("PATH", path);
     Some(command)
 }
+
+#[test]
+fn the_collector_is_as_the_application_wants_it() {
+    let app = |early: &str| {
+        format!(
+            "import gc, json\n{early}\nSEEN = [gc.isenabled(), gc.get_threshold()[1:]]\n\
+             def application(environ, start_response):\n\
+             \x20   start_response('200 OK', [('Content-Type', 'application/json')])\n\
+             \x20   return [json.dumps([SEEN, [gc.isenabled(), gc.get_threshold()[1:]], gc.get_threshold()[0]]).encode()]\n"
+        )
+    };
+    let own: serde_json::Value = {
+        let code = "import gc, json; print(json.dumps(gc.get_threshold()))";
+        let out = Command::new(python::default()).args(["-c", code]).output().unwrap();
+        serde_json::from_slice(&out.stdout).unwrap()
+    };
+    for (early, enabled, first) in [
+        ("", true, own[0].clone()),
+        ("gc.disable()", false, own[0].clone()),
+        ("gc.set_threshold(1234, *gc.get_threshold()[1:])", true, 1234.into()),
+        ("gc.set_threshold(0)", true, 0.into()),
+    ] {
+        let seen = Site::code(&app(early)).start().get("/").json();
+        assert_eq!(seen[0], seen[1], "{early}: nothing has changed since it was loaded");
+        assert_eq!((&seen[0][0], &seen[2]), (&enabled.into(), &first), "{early}");
+    }
+}

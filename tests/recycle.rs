@@ -44,10 +44,80 @@ fn a_worker_that_grows_is_replaced_when_another_is_ready() {
         server.wait_for(words);
         eventually("another one answers", || (server.get("/").ok() != first).then_some(()));
     }
-    let server = Site::code(code).ini("evil-reload-on-pss = 50\nmem-collector-freq = 1").start();
-    server.get("/grow").ok();
-    server.wait_for("killed (evil-reload-on-pss)");
-    server.wait_for_workers(2);
+    let size = |name: &str| {
+        let server = Site::code(code).start();
+        server.get("/").ok();
+        let told = server.workers()[0].status(name).unwrap();
+        told.split_whitespace().next().unwrap().parse::<usize>().unwrap() >> 10
+    };
+    // The address space is that of the interpreter, mostly.
+    let most = size("VmSize") + 32;
+    for option in ["as", "rss", "uss", "pss"] {
+        let most = if option == "as" { most } else { 50 };
+        let ini = format!("evil-reload-on-{option} = {most}\nmem-collector-freq = 1");
+        let server = Site::code(code).ini(&ini).start();
+        server.get("/grow").ok();
+        server.wait_for(&format!("killed (evil-reload-on-{option})"));
+        server.wait_for_workers(2);
+    }
+    for (option, most) in [("as", most), ("pss", 50)] {
+        let ini = format!("reload-on-{option} = {most}\nmem-collector-freq = 1\nmin-worker-lifetime = 0");
+        let server = Site::code(code).ini(&ini).start();
+        server.get("/grow").ok();
+        server.wait_for(&format!("(reload-on-{option}): to be replaced"));
+        server.wait_for_workers(2);
+    }
+}
+
+#[test]
+fn each_algorithm_of_cheaper_follows_the_load() {
+    for (algorithm, more) in [
+        ("spare2", "cheaper-idle = 1"),
+        ("backlog", "cheaper-overload = 1"),
+        ("busyness", "cheaper-overload = 1\ncheaper-busyness-multiplier = 1\ncheaper-busyness-backlog-alert = 1"),
+    ] {
+        let ini = format!("processes = 3\ncheaper = 1\ncheaper-algo = {algorithm}\n{more}");
+        let server = Site::app("control.py").ini(&ini).launch();
+        server.wait_for("started after");
+        workers(&server, 1);
+        let mut clients: Vec<_> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
+        }
+        workers(&server, 3);
+        server.open_gate("gate");
+        clients.iter_mut().for_each(|client| assert_eq!(client.answer().ok(), "behind gate", "{algorithm}"));
+        workers(&server, 1);
+        assert_eq!(server.get("/").ok(), "hello");
+    }
+    let server = Site::app("control.py").ini("processes = 3\ncheaper = 1\ncheaper-algo = manual").launch();
+    server.wait_for("started after");
+    let mut busy = server.connect();
+    busy.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at gate");
+    let waits = within(Duration::from_secs(3), || (server.workers().len() > 1).then_some(()));
+    assert_eq!(waits, None, "nobody has asked for another one");
+    server.open_gate("gate");
+    busy.answer().ok();
+}
+
+#[test]
+fn cheaper_keeps_to_the_memory_that_it_may_have() {
+    let ini = "processes = 3\ncheaper = 1\ncheaper-initial = 3\ncheaper-overload = 1";
+    let server = Site::app("control.py")
+        .ini(ini)
+        .ini("cheaper-rss-limit-soft = 1000000\ncheaper-rss-limit-hard = 2000000")
+        .launch();
+    server.wait_for("started after");
+    workers(&server, 1);
+    // With more memory than it may have at the least, no other one comes, however busy it is.
+    let mut busy = server.connect();
+    busy.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at gate");
+    let comes = within(Duration::from_secs(3), || (server.workers().len() > 1).then_some(()));
+    assert_eq!(comes, None);
+    server.open_gate("gate");
+    assert_eq!(busy.answer().ok(), "behind gate");
 }
 
 #[test]

@@ -45,6 +45,60 @@ fn a_stopped_zygote_is_replaced_by_a_reload() {
     assert_eq!(server.get("/").ok(), "hello");
 }
 
+/// Workers behind a router with two processes, which are told, too.
+fn behind_routers() -> (Server, Vec<Process>) {
+    let site = Site::empty().ini("wsgi-file = app.py\nuwsgi-socket = app.sock\nhttp = 127.0.0.1:0\nhttp-to = app.sock");
+    std::fs::copy(crate::harness::app("control.py"), site.path("app.py")).unwrap();
+    let server = site.ini("http-processes = 2\nworker-reload-mercy = 1").start();
+    server.wait_for("http 1 (pid");
+    server.wait_for("http 2 (pid");
+    let mut routers = server.master().children();
+    routers.retain(|child| child.status("Name").is_some_and(|name| name.trim() == "ruwsgi-http"));
+    (server, routers)
+}
+
+#[test]
+fn a_stopped_router_is_replaced_by_a_reload_and_killed_at_a_stop() {
+    let (server, routers) = behind_routers();
+    routers[0].signal(Signal::SIGSTOP);
+    let ini = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &format!("{ini}http-keepalive = 70\n"));
+    server.signal(Signal::SIGHUP);
+    server.log.wait_for_nth("http 2 (pid", 2);
+    for _ in 0..10 {
+        assert_eq!(server.get("/").ok(), "hello");
+    }
+    server.wait_for("does not end: killed");
+    routers[0].wait_for_end("the stopped router");
+    let now = server.master().children();
+    let router = now.iter().find(|child| child.status("Name").is_some_and(|name| name.trim() == "ruwsgi-http"));
+    router.expect("a router").signal(Signal::SIGSTOP);
+    server.signal(Signal::SIGTERM);
+    let ended = server.wait();
+    assert_eq!((ended.code, ended.log.matches("does not end: killed").count()), (0, 2), "{}", ended.log);
+}
+
+#[test]
+fn a_router_that_crashes_comes_back() {
+    let (server, routers) = behind_routers();
+    routers[0].signal(Signal::SIGABRT);
+    server.wait_for("killed by signal 6: the next one comes now");
+    server.log.wait_for_nth("http 1 (pid", 3);
+    for _ in 0..10 {
+        assert_eq!(server.get("/").ok(), "hello");
+    }
+}
+
+#[test]
+fn nothing_survives_a_master_that_crashes() {
+    let (server, _) = behind_routers();
+    let (address, tree) = (server.address(), server.master().tree());
+    assert!(tree.len() > 4, "{tree:?}");
+    server.signal(Signal::SIGABRT);
+    tree.into_iter().for_each(|process| process.wait_for_end("a child of a master that has crashed"));
+    eventually("the port is free", || std::net::TcpListener::bind(address).ok());
+}
+
 #[test]
 fn workers_serve_while_the_master_is_stopped() {
     let server = Site::app("control.py").ini("processes = 2\nharakiri = 1").start();

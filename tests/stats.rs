@@ -194,3 +194,16 @@ fn pidfiles_of_all_kinds_hold_the_master() {
         eventually("the pidfile goes", || (!dir.join(name).exists()).then_some(()));
     }
 }
+
+#[test]
+fn memory_report_tells_of_memory_in_each_line() {
+    let server = Site::app("hello.py").ini("memory-report = true").start();
+    server.get("/").ok();
+    let line = server.wait_for("GET / => ");
+    let told = |word: &str| {
+        let number = line.split(word).nth(1).and_then(|rest| rest.split(' ').next());
+        number.and_then(|number| number.parse::<u64>().ok()).unwrap_or_else(|| panic!("{word}N in {line}"))
+    };
+    // As in uWSGI: {address space usage: 20127744 bytes/19MB} {rss usage: 9617408 bytes/9MB}
+    assert!(told("{address space usage: ") > told("{rss usage: ") && told("{rss usage: ") > 1 << 20, "{line}");
+}

@@ -2,12 +2,13 @@
 
 use std::ffi::OsString;
 
-use ruwsgi_options::{Config, CronSaid};
+use ruwsgi_options::{Config, CronSaid, Directive};
 use ruwsgi_sys::clock::{self, Wall};
 use ruwsgi_sys::exec::{self, Own, Program};
 use ruwsgi_sys::reap::End;
 use ruwsgi_sys::signal;
 
+use crate::upgrade::{Running as Left, State};
 use crate::why;
 
 /// The jobs of the instance.
@@ -63,15 +64,48 @@ fn verdict(said: &CronSaid, running: &[Running]) -> Verdict {
     }
 }
 
+fn all(config: &Config) -> impl Iterator<Item = &CronSaid> {
+    let it = &config.hooks;
+    it.cron.iter().chain(&it.unique_cron).chain(&it.cron2)
+}
+
 impl Crons {
     /// These are wanted from here on; what runs, runs on.
     pub(crate) fn want(&mut self, config: &Config, env: Vec<(OsString, OsString)>) {
-        let it = &config.hooks;
-        let all = it.cron.iter().chain(&it.unique_cron).chain(&it.cron2);
         let former = std::mem::take(&mut self.jobs);
         let started = |said: &CronSaid| former.iter().find(|job| job.said == *said).map_or(0, |job| job.started);
-        self.jobs = all.map(|said| Job { said: said.clone(), started: started(said) }).collect();
-        (self.harakiri_s, self.env) = (it.cron_harakiri, env);
+        self.jobs = all(config).map(|said| Job { said: said.clone(), started: started(said) }).collect();
+        (self.harakiri_s, self.env) = (config.hooks.cron_harakiri, env);
+    }
+
+    /// Goes on with what another executable has left.
+    pub(crate) fn inherit(&mut self, left: &State) {
+        let said = |directive: &Directive| {
+            let (config, _) = Config::interpret(vec![directive.clone()]).ok()?;
+            all(&config).next().cloned()
+        };
+        for (job, started) in &left.jobs {
+            // What is not wanted any more needs no past.
+            let job = said(job).and_then(|said| self.jobs.iter_mut().find(|job| job.said == said));
+            job.into_iter().for_each(|job| job.started = *started);
+        }
+        let running = left.running.iter().filter_map(|one| {
+            let Left { pid, since_ms, kill_ms, .. } = *one;
+            Some(Running { pid, said: said(&one.said)?, since_ms, kill_ms })
+        });
+        self.running.extend(running);
+        self.minute = left.minute;
+    }
+
+    /// What is left to another executable.
+    pub(crate) fn legacy(&self, state: &mut State) {
+        state.minute = self.minute;
+        state.jobs = self.jobs.iter().map(|job| (job.said.directive(), job.started)).collect();
+        let running = |one: &Running| {
+            let Running { pid, since_ms, kill_ms, .. } = *one;
+            Left { said: one.said.directive(), pid, since_ms, kill_ms }
+        };
+        state.running = self.running.iter().map(running).collect();
     }
 
     /// When somebody has to look.
@@ -171,7 +205,7 @@ impl Crons {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ruwsgi_options::{Directive, Origin};
+    use ruwsgi_options::Origin;
 
     fn said(name: &str, value: &str) -> CronSaid {
         let (config, _) = Config::interpret(vec![Directive::new(name, Some(value), Origin::Argv)]).unwrap();
@@ -209,6 +243,24 @@ mod tests {
         assert!(is_due(&said("cron", "-1 -1 -1 -1 7 x"), sunday) && is_due(&said("cron", "-1 -1 -1 -1 0 x"), sunday));
         assert!(is_due(&said("cron2", "minute=-1440 x"), Wall { minute: 0, ..NOON }));
         assert!(!is_due(&said("cron2", "minute=-1440 x"), NOON));
+    }
+
+    #[test]
+    fn jobs_that_run_are_known_to_another_executable() {
+        let config =
+            |text: &str| Config::interpret(vec![Directive::new("unique-cron", Some(text), Origin::Env)]).unwrap().0;
+        let (wanted, mut crons) = (config("-1 -1 -1 -1 -1 x"), Crons::default());
+        crons.want(&wanted, Vec::new());
+        (crons.minute, crons.jobs[0].started) = (7, 420);
+        crons.running.push(Running { pid: 9, said: crons.jobs[0].said.clone(), since_ms: 1, kill_ms: Some(2) });
+        let mut left = State::default();
+        crons.legacy(&mut left);
+        let mut next = Crons::default();
+        next.want(&wanted, Vec::new());
+        next.inherit(&left);
+        assert_eq!((next.list(), next.minute), (crons.list(), 7));
+        assert_eq!(verdict(&next.jobs[0].said, &next.running), Verdict::Skip(9));
+        assert_eq!(next.wake_ms(), Some(0));
     }
 
     #[test]

@@ -115,9 +115,9 @@ impl<'c> Listeners<'c> {
 
     /// All of them, in the order in which they were said.
     pub(crate) fn open(self) -> Opened {
-        let mut all: Vec<Rc<Bound>> = self.wanted.into_iter().filter_map(|(.., bound)| bound).collect();
-        let routers = all.split_off(self.config.listeners().len().min(all.len()));
-        Opened { workers: all, routers }
+        let (workers, routers) = self.wanted.split_at(self.config.listeners().len());
+        let bound = |some: &[(_, _, Option<Rc<Bound>>)]| some.iter().filter_map(|(.., bound)| bound.clone()).collect();
+        Opened { workers: bound(workers), routers: bound(routers) }
     }
 
     fn bind_where(&mut self, which: impl Fn(&Listener, &Address) -> bool) -> Result<(), String> {

@@ -1,9 +1,11 @@
 //! Where the log goes: standard error, or the file that `logto` and its kin name. What the application prints goes there
 //! too, since standard output and error of the master are what its children inherit.
 
+mod legacy;
+
 use std::fs::{File, OpenOptions, Permissions};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,16 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ruwsgi_log::Log;
 use ruwsgi_options::{Config, Source};
 use ruwsgi_stage::privileges;
-use ruwsgi_sys::{exec, stdio};
+use ruwsgi_sys::stdio;
 
 use crate::log::{Loggers, Pipes, Place};
-use crate::upgrade::Kept;
 use crate::{Place as Said, why};
 
 /// How often loggers are looked after that have something left, in milliseconds.
 const LOOK_MS: u64 = 1_000;
 /// The same while somebody reads slowly.
 const SOON_MS: u64 = 5;
+const ALL_AT_ONCE: &str = "logger, log-route and their kin can't come or go all at once: restart needed";
 /// The permissions of a new log file, as uWSGI has them.
 const MODE: u32 = 0o640;
 
@@ -143,21 +145,6 @@ impl Outlet {
         }
     }
 
-    /// The log of a process whose output goes to this file already.
-    pub(crate) fn inherited(log: &Log, kept: Option<&Kept>) -> Result<Self, String> {
-        let opened = |kept: &Kept| {
-            let file = exec::inherited(kept.fd).map_err(|error| format!("the log: {}", why(&error)))?;
-            Ok::<_, String>(Opened { path: kept.path.clone(), file: file.into() })
-        };
-        Ok(Self { file: kept.map(opened).transpose()?, ..Self::of(log) })
-    }
-
-    /// The file, for another executable.
-    pub(crate) fn kept(&self) -> Option<Kept> {
-        let opened = self.file.as_ref()?;
-        Some(Kept { fd: opened.file.as_raw_fd(), path: opened.path.clone() })
-    }
-
     /// The log, standard output and standard error go there from here on.
     pub(crate) fn turn_to(&mut self, opened: Opened) -> Result<(), String> {
         let mut turned = self.raw.redirect(opened.file.as_fd());
@@ -203,7 +190,7 @@ impl Outlet {
     pub(crate) fn renew(&mut self, config: &Config, source: &Source) -> Result<(), String> {
         let requests = self.routed.as_ref().is_some_and(|routed| routed.pipes().has_requests());
         if config.routes_log() != self.routed.is_some() || config.routes_requests() != requests {
-            return Err("logger, log-route and their kin can't come or go all at once: restart needed".to_owned());
+            return Err(ALL_AT_ONCE.to_owned());
         }
         self.log.set_date(config.logging.log_date.as_deref());
         self.renew_file(config, source)?;

@@ -110,17 +110,16 @@ fn go_on(
     let config = with_given(loaded.config, &source.env)?;
     show_name(&config);
     tracing::info!(
-        "ruwsgi {VERSION} (pid {}) goes on where {} was: {} workers, {} sockets",
+        "ruwsgi {VERSION} (pid {}) goes on where {} was: {}",
         std::process::id(),
         state.version,
-        state.workers.len(),
-        state.sockets.len()
+        state.told()
     );
     let unknown = Unknown::among(loaded.warnings);
     limits::permit(&config)?;
     let signals = Signals::take_over().map_err(|error| format!("signals: {error}"))?;
     reap::adopt_orphans().map_err(|error| format!("the kernel has no subreaper: {error}"))?;
-    let outlet = Outlet::inherited(log, state.log.as_ref())?;
+    let outlet = Outlet::inherited(log, (&config, &source), &state)?;
     let module = Module::find(&config, &source)?;
     let executable = executable(&config, &source);
     let mut scene = Scene::new(&config, environment(&source.env, &config));

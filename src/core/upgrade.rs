@@ -9,6 +9,7 @@
 mod disk;
 mod state;
 mod trial;
+mod words;
 
 use std::ffi::OsString;
 use std::os::fd::RawFd;
@@ -17,7 +18,7 @@ use ruwsgi_options::Source;
 use ruwsgi_sys::exec;
 
 pub(crate) use self::disk::{Executable, Stamp};
-pub(crate) use self::state::{Former, Kept, Socket, State};
+pub(crate) use self::state::{Daemon, Dealt, Ear, Former, Kept, Pipe, Router, Running, Socket, State, Waiting};
 pub use self::trial::try_out;
 pub(crate) use self::trial::{REPLY_BYTES, WORKS};
 

@@ -103,6 +103,17 @@ impl Log {
         self.lock().waiting.len()
     }
 
+    /// What waits, for another executable of this process: how much was lost is its last line.
+    #[must_use]
+    pub fn left(&self) -> Vec<u8> {
+        let sink = self.lock();
+        let mut left = sink.waiting.clone();
+        if sink.dropped > 0 {
+            left.extend_from_slice(lost(sink.dropped).as_bytes());
+        }
+        left
+    }
+
     /// Goes on elsewhere; what could not be written where it was waits for the new place.
     pub fn redirect(&self, to: BorrowedFd<'_>) -> io::Result<()> {
         let fd = SinkFd::open(to)?;
@@ -183,6 +194,10 @@ impl Log {
     }
 }
 
+fn lost(lines: u64) -> String {
+    format!("warning: {lines} log lines were lost while the log could not be written\n")
+}
+
 impl Sink {
     fn push(&mut self, line: &[u8]) {
         if self.dropped > 0 || self.waiting.len() + line.len() > WAITING_BYTES {
@@ -205,10 +220,8 @@ impl Sink {
                 Err(_) => return false,
             }
             if self.waiting.is_empty() && self.dropped > 0 {
-                let told =
-                    format!("warning: {} log lines were lost while the log could not be written\n", self.dropped);
+                self.waiting.extend_from_slice(lost(self.dropped).as_bytes());
                 self.dropped = 0;
-                self.waiting.extend_from_slice(told.as_bytes());
             }
         }
         self.waiting.shrink_to(16 * 1024);

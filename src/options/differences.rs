@@ -97,6 +97,12 @@ const LIFE: &[Difference] = &[
     ),
     differs("`touch-reload`", "sees a later second", "sees any change of time, size or file", ""),
     differs(
+        "`reload-on-fd`, once nobody can write there",
+        "reloads without a pause",
+        "tells it and watches no more",
+        "",
+    ),
+    differs(
         "`harakiri`",
         "the worker is killed with all its requests",
         "the client gets 504, the stack is logged, other requests of the worker are finished",

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::directive::Origin;
+use crate::directive::{Directive, Origin};
 use crate::kind::{Kind, Reading, Said, some};
 
 /// A command that stays in the foreground, each time one more.
@@ -55,6 +55,8 @@ pub struct DaemonSaid {
     pub most_pause_s: u32,
     /// The option.
     pub option: &'static str,
+    /// Its value.
+    pub text: String,
     /// Where it was said.
     pub origin: Origin,
 }
@@ -80,6 +82,8 @@ pub struct CronSaid {
     pub harakiri_s: Option<u32>,
     /// The option.
     pub option: &'static str,
+    /// Its value.
+    pub text: String,
     /// Where it was said.
     pub origin: Origin,
 }
@@ -105,8 +109,15 @@ impl DaemonSaid {
             folder: None,
             most_pause_s: PAUSE,
             option: said.name,
+            text: said.value.unwrap_or_default().to_owned(),
             origin: said.origin.clone(),
         }
+    }
+
+    /// What says the same.
+    #[must_use]
+    pub fn directive(&self) -> Directive {
+        Directive::new(self.option, Some(&self.text), self.origin.clone())
     }
 }
 
@@ -203,10 +214,16 @@ const FIELDS: [(&str, i32, i32); 5] =
 
 impl CronSaid {
     fn new(said: &Said<'_>, command: &str) -> Self {
-        let (option, origin) = (said.name, said.origin.clone());
+        let (option, text, origin) = (said.name, said.value.unwrap_or_default().to_owned(), said.origin.clone());
         let [minute, hour, day, month, weekday] = [-1; 5];
         let command = command.trim_start().to_owned();
-        Self { minute, hour, day, month, weekday, command, unique: false, harakiri_s: None, option, origin }
+        Self { minute, hour, day, month, weekday, command, unique: false, harakiri_s: None, option, text, origin }
+    }
+
+    /// What says the same.
+    #[must_use]
+    pub fn directive(&self) -> Directive {
+        Directive::new(self.option, Some(&self.text), self.origin.clone())
     }
 
     fn set(&mut self, field: usize, text: &str) -> Result<(), String> {

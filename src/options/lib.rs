@@ -60,6 +60,7 @@ mod kind_router;
 mod kind_socket;
 mod kind_static;
 mod kind_subscription;
+mod kind_watch;
 #[cfg(feature = "argv")]
 mod known;
 #[cfg(feature = "argv")]
@@ -112,6 +113,7 @@ pub use kind_logger::{EncoderSaid, LOGGERS, LoggerSaid, RouteSaid};
 pub use kind_privilege::{Bounds, CAPABILITIES};
 pub use kind_static::{Encoding, ServedBy};
 pub use kind_subscription::{Announced, BALANCERS, DigestAndFile, Pool, Server, Subscription};
+pub use kind_watch::Watched;
 #[cfg(feature = "argv")]
 pub use known::works;
 #[cfg(feature = "argv")]

@@ -28,6 +28,7 @@ use crate::kind_static::{
 use crate::kind_subscription::{
     Balancer, DigestAndFolder, FlagWithValue, MaybeModifier, Subscribe, SubscribeByKeys, Uids,
 };
+use crate::kind_watch::Descriptors;
 use crate::plugin::{NeedPlugins, Plugins};
 
 /// An address on which the server listens.
@@ -316,6 +317,10 @@ options! {
         ["fs-reload"] => fs_reload: Paths as "PATH";
         /// the same, and kill requests in flight
         ["fs-brutal-reload"] => fs_brutal_reload: Paths as "PATH";
+        /// reload when something can be read from this descriptor
+        ["reload-on-fd"] => reload_on_fd: Descriptors;
+        /// the same, and kill requests in flight
+        ["brutal-reload-on-fd"] => brutal_reload_on_fd: Descriptors;
         /// run this command when the file changes
         ["touch-exec"] => touch_exec: FileAndText as "FILE COMMAND";
         /// SIGTERM stops the server (on; false: it reloads, as in uWSGI)

@@ -76,6 +76,15 @@ pub(crate) fn keep_only(set: u64) -> io::Result<()> {
     if now == words { Ok(()) } else { Err(io::Error::other("the capabilities are not those that were set")) }
 }
 
+/// The capabilities that this process can use, as a set of bits.
+#[must_use]
+pub fn held() -> u64 {
+    let (mut header, mut now) = (Header { version: VERSION, pid: 0 }, [Words::default(); 2]);
+    // SAFETY: header and words are alive, and as long as this version of the call has them.
+    unsafe { libc::syscall(libc::SYS_capget, &raw mut header, now.as_mut_ptr()) };
+    u64::from(now[1].effective) << 32 | u64::from(now[0].effective)
+}
+
 /// Programs that are started from here on get none of our capabilities.
 pub fn keep_from_programs() {
     let clear = libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong;

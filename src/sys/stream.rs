@@ -208,6 +208,30 @@ pub enum Until {
     Writable,
 }
 
+/// Reads at most as much as there is room for of what waits, whatever kind of descriptor it is and whoever else reads
+/// from it. `None`: nothing waits; 0 bytes: nobody will write any more.
+pub fn read_waiting(fd: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Option<usize>> {
+    let into = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    loop {
+        // SAFETY: one vector, which is `room`; -1 is the descriptor's own position.
+        let got = unsafe { libc::preadv2(fd.as_raw_fd(), &raw const into, 1, -1, libc::RWF_NOWAIT) };
+        if got >= 0 {
+            return Ok(Some(got as usize));
+        }
+        match io::Error::last_os_error() {
+            error if error.kind() == io::ErrorKind::Interrupted => {}
+            error if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            // A terminal and the like can't be read that way.
+            error if error.raw_os_error() == Some(libc::EOPNOTSUPP) => break,
+            error => return Err(error),
+        }
+    }
+    if !wait(fd, Until::Readable, Duration::ZERO)? {
+        return Ok(None);
+    }
+    Ok(Some(nix::unistd::read(fd, room)?))
+}
+
 /// Blocks until the stream is ready; `false` when the time is over first.
 pub fn wait(stream: BorrowedFd<'_>, until: Until, timeout: Duration) -> io::Result<bool> {
     let flags = match until {

@@ -9,6 +9,7 @@ mod apps;
 mod autoreload;
 mod birth;
 mod body;
+mod collector;
 mod environ;
 mod ffi;
 mod file_wrapper;

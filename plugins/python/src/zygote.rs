@@ -22,6 +22,7 @@ use crate::api::{self, Given};
 use crate::apps::SharedApps;
 use crate::autoreload::{self, Files};
 use crate::birth::{self, Born};
+use crate::collector;
 use crate::load;
 use crate::mount;
 use crate::stacks;
@@ -147,6 +148,15 @@ impl Zygote {
         load::add_paths(py, &self.config, &self.log);
         load::set_arguments(py, &self.config, &self.log);
         self.install_module(py)?;
+        let log = self.log.clone();
+        collector::resting(py, &log, || self.load_application(py))?;
+        if let Err(error) = collector::freeze(py) {
+            trouble::tell(py, &self.log, &error);
+        }
+        Ok(self)
+    }
+
+    fn load_application(&mut self, py: Python<'_>) -> Result<(), Failure> {
         if !self.loads_lazily() {
             stage::enter(py, Phase::PreApp, &self.config)?;
             self.apps = Arc::new(mount::everything(py, &self.config, &self.log)?);
@@ -156,10 +166,7 @@ impl Zygote {
         }
         stage::lower_after(py, &self.config, self.master)?;
         warm_up::answer(py, &self.config, &self.apps, &self.log);
-        if let Err(error) = freeze(py) {
-            trouble::tell(py, &self.log, &error);
-        }
-        Ok(self)
+        Ok(())
     }
 
     fn tell_apps(&self, channel: &Channel) -> std::io::Result<()> {
@@ -233,13 +240,6 @@ fn interpreter(py: Python<'_>) -> PyResult<String> {
     let version = sys.getattr("version")?.to_string();
     let number = version.split_whitespace().next().unwrap_or("?").to_owned();
     Ok(format!("CPython {number}, {}", sys.getattr("executable")?))
-}
-
-/// What is alive now lives as long as the process: the collector need not write into it, so that the workers share it.
-fn freeze(py: Python<'_>) -> PyResult<()> {
-    let gc = py.import("gc")?;
-    gc.call_method0("collect")?;
-    gc.call_method0("freeze").map(drop)
 }
 
 /// Threads that the application started while it was loaded stay behind in the zygote.

@@ -17,6 +17,7 @@ use ruwsgi_sys::reap::End;
 use ruwsgi_sys::{clock, process, signal};
 
 use self::plan::{Input, Order, Plan};
+use crate::upgrade::Daemon as Left;
 use crate::why;
 
 /// How long a daemon may take to end where nobody says (`reload-mercy`), in seconds: uWSGI's.
@@ -60,10 +61,28 @@ fn wanted(config: &Config) -> Vec<DaemonSaid> {
 impl Daemons {
     /// These are wanted from here on.
     pub(crate) fn want(&mut self, config: &Config, env: Vec<(OsString, OsString)>) {
+        self.prepare(config, env);
+        self.feed(Input::Want(wanted(config)));
+    }
+
+    /// Goes on with those of another executable, as this configuration would.
+    pub(crate) fn inherit(&mut self, config: &Config, env: Vec<(OsString, OsString)>, left: &[Left]) {
+        self.prepare(config, env);
+        self.plan.inherit(left);
+        let files =
+            self.plan.said().flat_map(|(daemon, said)| said.touch.iter().map(move |path| (daemon, path.clone())));
+        self.touches = files.map(|file| (file.clone(), stamp(&file.1))).collect();
+    }
+
+    /// What is left to another executable.
+    pub(crate) fn legacy(&self) -> Vec<Left> {
+        self.plan.legacy()
+    }
+
+    fn prepare(&mut self, config: &Config, env: Vec<(OsString, OsString)>) {
         let mercy_s = config.workers.reload_mercy.unwrap_or(MERCY_S);
         self.plan.set_mercy(u64::from(mercy_s) * 1_000);
         self.ground = Some(Ground { env, config: config.clone() });
-        self.feed(Input::Want(wanted(config)));
     }
 
     /// When somebody has to look.

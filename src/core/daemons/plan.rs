@@ -5,6 +5,8 @@
 //! * A *smart* one has a pidfile: it is started if nobody is there whom the file names, looked after from time to time,
 //!   and left alone when the instance ends.
 
+mod legacy;
+
 use std::fmt;
 
 use ruwsgi_options::DaemonSaid;

@@ -176,3 +176,33 @@ fn lives_of_any_kind_end_and_never_double() {
         assert!(world.plan.is_over(), "seed {seed}");
     }
 }
+
+#[test]
+fn another_plan_goes_on_with_what_one_leaves() {
+    let mut world = World::new(&[("attach-daemon", "a"), ("attach-daemon2", "cmd=b,stopsignal=2,max_throttle=20")]);
+    world.kill_all();
+    world.pass(EARLY_MS);
+    let starts = world.starts.len();
+    let left = world.plan.legacy();
+    let mut plan = Plan::default();
+    plan.set_mercy(3_000);
+    plan.inherit(&left);
+    assert_eq!(plan.legacy(), left);
+    world.plan = plan;
+    assert_eq!(world.starts.len(), starts, "nobody is started anew");
+    world.kill_all();
+    world.pass(60_000);
+    assert_eq!(world.starts.len(), starts + 2, "who dies comes again");
+    // What was attached before makes room for what is wanted now.
+    world.feed(Input::Want(said(&[("attach-daemon", "c")])));
+    world.pass(10_000);
+    assert_eq!((world.alive.len(), world.plan.list()[0].0), (1, "c"));
+    // One that was ending goes on with that, and has a deadline.
+    world.deaf = true;
+    world.feed(Input::Stop);
+    let mut plan = Plan::default();
+    plan.inherit(&world.plan.legacy());
+    world.plan = plan;
+    world.pass(10_000);
+    assert!(world.plan.is_over() && world.alive.is_empty());
+}

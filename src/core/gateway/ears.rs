@@ -6,10 +6,12 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::rc::Rc;
 
 use ruwsgi_options::Config;
+use ruwsgi_sys::exec;
 
 use super::settings::Settings;
-use crate::Place;
 use crate::subscription::Ear;
+use crate::upgrade::Ear as Left;
+use crate::{Place, why};
 
 /// A socket, and by what a reload knows it again.
 pub(crate) struct Heard {
@@ -41,6 +43,36 @@ impl Heard {
             Ok(Rc::new(Self { option: option.clone(), said: said.clone(), identified, ear: RefCell::new(ear), vacuum }))
         };
         settings.mapping.subscription.iter().map(bind).collect()
+    }
+}
+
+impl Heard {
+    /// One that another executable has left.
+    pub(super) fn inherited(left: &Left) -> Result<Self, String> {
+        let Left { option, said, identified, shown, file, vacuum, .. } = left.clone();
+        let fd = exec::inherited(left.fd);
+        let fd = fd.map_err(|error| format!("{option} at {shown} was left to this executable: {}", why(&error)))?;
+        let (ear, vacuum) = (RefCell::new(Ear::of(fd, shown, file)), Cell::new(vacuum));
+        Ok(Self { option, said, identified, ear, vacuum })
+    }
+
+    /// What there is to know of it for another executable.
+    pub(super) fn left(&self) -> Left {
+        let ear = self.ear.borrow();
+        Left {
+            fd: ear.as_raw_fd(),
+            option: self.option.clone(),
+            said: self.said.clone(),
+            identified: self.identified,
+            shown: ear.to_string(),
+            file: ear.file().cloned(),
+            vacuum: self.vacuum.get(),
+        }
+    }
+
+    /// Its file goes with it, or stays.
+    pub(super) fn set_vacuum(&self, vacuum: bool) {
+        self.vacuum.set(vacuum);
     }
 }
 

@@ -15,6 +15,7 @@ use ruwsgi_sys::{clock, signal};
 
 use super::child::{self, Birth};
 use super::ears::Heard;
+use super::legacy::mercy_ms;
 use super::mapper::Route;
 use super::message::{FromRouter, ToRouter};
 use super::settings::{Router, Settings};
@@ -26,14 +27,16 @@ use crate::{Place as Origin, why};
 
 /// The router processes of an instance.
 pub(crate) struct Gateways {
-    routers: &'static [Router],
+    pub(super) routers: &'static [Router],
     log: Log,
-    plan: Supervision,
-    lines: BTreeMap<u64, Line>,
+    pub(super) plan: Supervision,
+    pub(super) lines: BTreeMap<u64, Line>,
     /// What the processes are made of.
     setup: Option<Setup>,
     /// For the configuration that was checked last.
-    made: Made,
+    pub(super) made: Made,
+    /// There are processes of another executable, which the next configuration replaces in any case.
+    pub(super) is_former: bool,
 }
 
 /// What a configuration makes of routers, and what it has bound for them.
@@ -47,28 +50,36 @@ struct Setup {
 
 /// What is bound for routers beside their listeners, by the number of the router.
 #[derive(Clone, Default)]
-struct Made {
-    stats: Vec<(usize, Rc<Bound>)>,
-    ears: Vec<(usize, Vec<Rc<Heard>>)>,
+pub(super) struct Made {
+    pub(super) stats: Vec<(usize, Rc<Bound>)>,
+    pub(super) ears: Vec<(usize, Vec<Rc<Heard>>)>,
 }
 
 /// What the master holds of a process.
-struct Line {
-    pid: i32,
-    router: usize,
+pub(super) struct Line {
+    pub(super) pid: i32,
+    pub(super) router: usize,
     shown: String,
     /// It lets clients in.
     up: bool,
     /// It waits for what others know.
     awaits: bool,
     /// `None`: it has closed its end.
-    channel: Option<Channel>,
+    pub(super) channel: Option<Channel>,
     failure: Option<String>,
+}
+
+impl Line {
+    /// Of a process that another executable has left.
+    pub(super) fn inherited((pid, router, shown): (i32, usize, String), up: bool, channel: Option<Channel>) -> Self {
+        Self { pid, router, shown, up, awaits: !up, channel, failure: None }
+    }
 }
 
 impl Gateways {
     pub(crate) fn new(routers: &'static [Router], log: Log) -> Self {
-        Self { routers, log, plan: Supervision::default(), lines: BTreeMap::new(), setup: None, made: Made::default() }
+        let (plan, made) = (Supervision::default(), Made::default());
+        Self { routers, log, plan, lines: BTreeMap::new(), setup: None, made, is_former: false }
     }
 
     /// Whether the routers that a configuration asks for could begin, and binds what they need beside listeners; an error has
@@ -99,9 +110,14 @@ impl Gateways {
         Ok(())
     }
 
+    /// What is bound beside listeners.
+    pub(super) fn made(&self) -> &Made {
+        self.setup.as_ref().map_or(&self.made, |setup| &setup.made)
+    }
+
     /// Binds what routers need beside listeners, or takes it over from those that run.
     fn make(&self, config: &Config) -> Result<Made, String> {
-        let former = self.setup.as_ref().map(|setup| setup.made.clone()).unwrap_or_default();
+        let former = self.made().clone();
         let bound: Vec<Rc<Bound>> = former.stats.into_iter().map(|(_, bound)| bound).collect();
         let heard: Vec<Rc<Heard>> = former.ears.into_iter().flat_map(|(_, ears)| ears).collect();
         let mut made = Made::default();
@@ -117,12 +133,10 @@ impl Gateways {
 
     /// Has the processes of this configuration; those that run stay where nothing of it has changed.
     pub(crate) fn set_up(&mut self, poll: &Poll, config: &Rc<Config>, (doors, own): (&[Rc<Bound>], &[Rc<Bound>])) {
-        let routers = wanted(self.routers, config);
-        if routers.is_empty() && self.setup.is_none() {
+        if wanted(self.routers, config).is_empty() && self.setup.is_none() {
             return;
         }
-        let former = self.setup.as_ref();
-        let same = former.is_some_and(|setup| {
+        let same = self.setup.as_ref().is_some_and(|setup| {
             let doors_stay = setup.doors.len() == doors.len()
                 && setup.doors.iter().zip(doors).all(|(one, other)| Rc::ptr_eq(one, other));
             let said = |config: &Config| -> Vec<_> {
@@ -130,17 +144,22 @@ impl Gateways {
             };
             doors_stay && setup.own == targets(config, own) && said(&setup.config) == said(config)
         });
-        if same {
+        if same && !self.is_former {
             return;
         }
-        let places =
-            |(number, settings): &(usize, Settings)| (1..=settings.processes).map(|one| (*number, one)).collect();
-        let places: Vec<Vec<Place>> = routers.iter().map(places).collect();
-        let mercy_ms = u64::from(config.workers.worker_reload_mercy) * 1_000;
-        let own = targets(config, own);
-        let made = std::mem::take(&mut self.made);
+        self.is_former = false;
+        let places = self.arrange(config, (doors, own));
+        self.feed(poll, Input::Wanted { places, renew: true, mercy_ms: mercy_ms(config) });
+    }
+
+    /// Processes are made of this from here on; which there are to be.
+    pub(super) fn arrange(&mut self, config: &Rc<Config>, (doors, own): (&[Rc<Bound>], &[Rc<Bound>])) -> Vec<Place> {
+        let routers = wanted(self.routers, config);
+        let places = routers.iter().flat_map(|(number, settings)| (1..=settings.processes).map(|one| (*number, one)));
+        let places = places.collect();
+        let (own, made) = (targets(config, own), std::mem::take(&mut self.made));
         self.setup = Some(Setup { config: config.clone(), routers, doors: doors.to_vec(), own, made });
-        self.feed(poll, Input::Wanted { places: places.concat(), renew: true, mercy_ms });
+        places
     }
 
     /// When somebody has to look again.
@@ -206,18 +225,24 @@ impl Gateways {
 
     fn hear(&mut self, poll: &Poll, id: u64) -> Option<(FromRouter, Vec<OwnedFd>)> {
         let line = self.lines.get_mut(&id)?;
-        match line.channel.as_ref()?.receive(false) {
-            Ok(Received::Message(message)) => Some((FromRouter::decode(&message.bytes)?, message.fds)),
-            Ok(Received::Nothing) => None,
-            Ok(Received::Closed) | Err(_) => {
-                let channel = line.channel.take()?;
-                let _ = poll.registry().deregister(&mut SourceFd(&channel.as_raw_fd()));
-                None
+        loop {
+            match line.channel.as_ref()?.receive(false) {
+                Ok(Received::Message(message)) => {
+                    // What is no message is a word of a release that this one does not know.
+                    if let Some(said) = FromRouter::decode(&message.bytes) {
+                        return Some((said, message.fds));
+                    }
+                }
+                Ok(Received::Nothing) => return None,
+                Ok(Received::Closed) | Err(_) => {
+                    let channel = line.channel.take()?;
+                    let _ = poll.registry().deregister(&mut SourceFd(&channel.as_raw_fd()));
+                }
             }
         }
     }
 
-    fn feed(&mut self, poll: &Poll, input: Input) {
+    pub(super) fn feed(&mut self, poll: &Poll, input: Input) {
         let mut inputs = vec![input];
         while let Some(input) = inputs.pop() {
             for order in self.plan.decide(input, clock::coarse_ms()) {

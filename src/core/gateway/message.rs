@@ -1,4 +1,5 @@
-//! What the master and its router processes say to each other.
+//! What the master and its router processes say to each other. After an upgrade in place the one is of another release
+//! than the others: words may be added, and none is ever changed.
 
 use std::net::IpAddr;
 
@@ -108,6 +109,30 @@ pub(super) fn read_heard(bytes: &[u8]) -> Option<(Sender, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_other_releases_say_stays_what_it_is() {
+        let ip = Some("192.0.2.1".parse().unwrap());
+        let sender = Sender { ip, credentials: Some(Credentials { pid: 1, uid: 2, gid: 3 }) };
+        let heard = b"H\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\0\x02\x01\x01\0\0\0\x02\0\0\0\x03\0\0\0x";
+        for (said, bytes) in [
+            (ToRouter::Drain { mercy_ms: 258, last: true }, &b"D\x02\x01\0\0\x01"[..]),
+            (ToRouter::Log, b"L"),
+            (ToRouter::Tell, b"T"),
+            (ToRouter::Known, b"K"),
+            (ToRouter::Heard(sender, b"x".to_vec()), heard),
+        ] {
+            assert_eq!(said.encode(), bytes);
+        }
+        for (said, bytes) in [
+            (FromRouter::Up, &b"U"[..]),
+            (FromRouter::Known, b"K"),
+            (FromRouter::Failed("no".into()), b"Fno"),
+            (FromRouter::Heard(sender, b"x".to_vec()), heard),
+        ] {
+            assert_eq!(said.encode(), bytes);
+        }
+    }
 
     #[test]
     fn what_is_said_is_understood() {

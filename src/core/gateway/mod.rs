@@ -18,6 +18,7 @@ mod front;
 mod gate;
 mod host;
 mod known;
+mod legacy;
 mod link;
 mod mapper;
 mod message;
@@ -35,6 +36,7 @@ mod world;
 
 pub use self::front::{Asking, Front, Visitor};
 pub(crate) use self::host::Gateways;
+pub(crate) use self::legacy::Remains;
 pub use self::mapper::{Id, Node};
 pub use self::settings::{Mapping, Patience, Router, Settings};
 pub use self::target::Target;

@@ -130,6 +130,30 @@ impl Supervision {
         std::mem::take(&mut self.orders)
     }
 
+    /// One that another executable has left: how far it is, and when it is killed if it was told to end. Its number.
+    pub(super) fn inherit(&mut self, place: Place, up: bool, kill_at: Option<u64>, now_ms: u64) -> u64 {
+        let state = match (kill_at, up) {
+            (Some(0), _) => State::Killed { again_at: now_ms + KILL_AGAIN_MS },
+            (Some(kill_at), _) => State::Draining { kill_at },
+            (None, true) => State::Up,
+            (None, false) => State::Starting,
+        };
+        self.ordered += 1;
+        self.processes.insert(self.ordered, Process { place, issue: self.issue, state, born_ms: now_ms });
+        self.ordered
+    }
+
+    /// The same, to be left.
+    pub(super) fn process(&self, id: u64) -> Option<(Place, bool, Option<u64>)> {
+        let process = self.processes.get(&id)?;
+        let kill_at = match process.state {
+            State::Starting | State::Up => None,
+            State::Draining { kill_at } => Some(kill_at),
+            State::Killed { .. } => Some(0),
+        };
+        Some((process.place, process.state == State::Up, kill_at))
+    }
+
     /// When [`Input::Tick`] is wanted at the latest.
     pub(super) fn wake_ms(&self) -> Option<u64> {
         self.wake
@@ -274,6 +298,27 @@ mod tests {
         assert_eq!(spawned(&plan.decide(Input::Exited { id: 3, end: KILLED }, 10)), []);
         assert_eq!(plan.wake_ms(), Some(1_010));
         assert_eq!(spawned(&plan.decide(Input::Tick, 1_010)), [(4, (0, 1))]);
+    }
+
+    #[test]
+    fn another_plan_goes_on_with_what_one_leaves() {
+        let (mut former, mut plan) = (Supervision::default(), Supervision::default());
+        former.decide(wanted(&[(0, 1), (0, 2), (0, 3)], true), 0);
+        former.decide(Input::Up { id: 1 }, 1);
+        former.decide(Input::Up { id: 3 }, 1);
+        former.decide(wanted(&[(0, 1), (0, 2)], false), 10);
+        for id in 1..=3 {
+            let (place, up, kill_at) = former.process(id).unwrap();
+            assert_eq!(plan.inherit(place, up, kill_at, 20), id);
+            assert_eq!(plan.process(id), former.process(id));
+        }
+        assert_eq!(plan.decide(wanted(&[(0, 1), (0, 2)], false), 20), [], "they are there");
+        assert_eq!(spawned(&plan.decide(Input::Exited { id: 2, end: KILLED }, 30)), [(4, (0, 2))]);
+        let orders = plan.decide(wanted(&[(0, 1), (0, 2)], true), 40);
+        assert_eq!(spawned(&orders), [(5, (0, 1)), (6, (0, 2))]);
+        assert!(!orders.iter().any(|order| matches!(order, Order::Drain { .. })), "they serve until then");
+        assert!(plan.decide(Input::Up { id: 5 }, 50).contains(&Order::Drain { id: 1, mercy_ms: 5_000, last: false }));
+        assert!(plan.decide(Input::Tick, 5_010).contains(&Order::Kill { id: 3 }), "its deadline has come along");
     }
 
     #[test]

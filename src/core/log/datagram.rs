@@ -222,6 +222,14 @@ impl Logger for Datagrams {
     fn hurry(&mut self) {
         self.try_to_send();
     }
+
+    fn left(&self) -> Vec<Vec<u8>> {
+        self.waiting.iter().cloned().collect()
+    }
+
+    fn restore(&mut self, piece: &[u8]) {
+        self.push(piece.to_vec());
+    }
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {

@@ -96,6 +96,14 @@ impl Logger for FileLogger {
         self.log.flush();
     }
 
+    fn left(&self) -> Vec<Vec<u8>> {
+        Some(self.log.left()).into_iter().filter(|left| !left.is_empty()).collect()
+    }
+
+    fn restore(&mut self, piece: &[u8]) {
+        self.log.push(piece);
+    }
+
     fn reopen(&mut self, aside: Option<i64>) -> Result<(), String> {
         self.log.flush();
         self.turn_over(aside)

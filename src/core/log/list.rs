@@ -24,6 +24,12 @@ pub(super) trait Logger: Send {
     /// So many bytes wait.
     fn waiting(&self) -> usize;
 
+    /// What waits, in pieces that are written as they are.
+    fn left(&self) -> Vec<Vec<u8>>;
+
+    /// Puts such a piece behind those that wait.
+    fn restore(&mut self, piece: &[u8]);
+
     /// Opens its file anew, if it has one; `aside`: it goes to another name, with this time, before that.
     fn reopen(&mut self, _aside: Option<i64>) -> Result<(), String> {
         Ok(())
@@ -86,6 +92,14 @@ impl Logger for Plain {
 
     fn hurry(&mut self) {
         self.0.flush();
+    }
+
+    fn left(&self) -> Vec<Vec<u8>> {
+        Some(self.0.left()).into_iter().filter(|left| !left.is_empty()).collect()
+    }
+
+    fn restore(&mut self, piece: &[u8]) {
+        self.0.push(piece);
     }
 }
 

@@ -21,6 +21,7 @@ use self::list::Logger;
 pub(crate) use self::list::Place;
 pub(crate) use self::pipe::Pipes;
 use self::route::Pattern;
+use crate::upgrade::Waiting;
 
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,28 @@ impl Loggers {
     /// So many bytes wait somewhere.
     pub(crate) fn waiting(&self) -> usize {
         self.lock().targets.iter().map(|target| target.logger.waiting()).sum()
+    }
+
+    /// What waits, for another executable.
+    pub(crate) fn left(&self) -> Vec<Waiting> {
+        let mut all = Vec::new();
+        // What goes where the log goes is the log's own.
+        for Target { said, logger } in self.lock().targets.iter().filter(|target| !target.said.option.is_empty()) {
+            let (option, name, argument) = (said.option.to_owned(), said.name.to_owned(), said.argument.clone());
+            let whose = Waiting { option, name, argument, bytes: Vec::new() };
+            all.extend(logger.left().into_iter().map(|bytes| Waiting { bytes, ..whose.clone() }));
+        }
+        all
+    }
+
+    /// What has waited in another executable; for nobody, if that one is not wanted any more.
+    pub(crate) fn restore(&self, piece: &Waiting) {
+        let is_it = |said: &LoggerSaid| {
+            (said.option, said.name, &*said.argument) == (&*piece.option, &*piece.name, &*piece.argument)
+        };
+        if let Some(target) = self.lock().targets.iter_mut().find(|target| is_it(&target.said)) {
+            target.logger.restore(&piece.bytes);
+        }
     }
 
     /// Opens files anew that were moved; `aside`: they are put aside first, under a name with this time.

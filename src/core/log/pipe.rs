@@ -4,10 +4,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::{fs, io};
 
-use ruwsgi_sys::process;
 use ruwsgi_sys::sink::SinkFd;
+use ruwsgi_sys::{exec, process};
 
 use super::{Loggers, Sort};
+use crate::upgrade::Pipe as Left;
 
 /// A line that has no end is cut here.
 const LONGEST: usize = 64 * 1024;
@@ -25,6 +26,18 @@ impl Pipes {
     pub(crate) fn new(apart: bool) -> io::Result<Self> {
         let requests = if apart { Some(Lines::new(Sort::Request)?) } else { None };
         Ok(Self { others: Lines::new(Sort::Other)?, requests })
+    }
+
+    /// Those of another executable.
+    pub(crate) fn inherited(left: &[Left]) -> io::Result<Self> {
+        let lines = |left: Option<&Left>, sort| left.map(|left| Lines::inherited(sort, left)).transpose();
+        let others = lines(left.first(), Sort::Other)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(Self { others, requests: lines(left.get(1), Sort::Request)? })
+    }
+
+    /// What is left to another executable.
+    pub(crate) fn left(&self) -> Vec<Left> {
+        [Some(&self.others), self.requests.as_ref()].into_iter().flatten().map(Lines::left).collect()
     }
 
     /// For programs, which may block on it.
@@ -75,6 +88,15 @@ impl Lines {
     fn new(sort: Sort) -> io::Result<Self> {
         let (read, write) = process::wide_pipe()?;
         Ok(Self { sort, read: read.into(), write, begun: Vec::new(), seen: 0 })
+    }
+
+    fn inherited(sort: Sort, left: &Left) -> io::Result<Self> {
+        let (read, write) = (exec::inherited(left.read)?, exec::inherited(left.write)?);
+        Ok(Self { sort, read: read.into(), write, begun: left.begun.clone(), seen: 0 })
+    }
+
+    fn left(&self) -> Left {
+        Left { read: self.read.as_raw_fd(), write: self.write.as_raw_fd(), begun: self.begun.clone() }
     }
 
     fn sink(&self) -> io::Result<OwnedFd> {

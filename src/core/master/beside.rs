@@ -13,6 +13,7 @@ use super::order::{Command, Input};
 use super::run::Master;
 use crate::cron::Crons;
 use crate::daemons::Daemons;
+use crate::upgrade::State;
 
 /// Daemons and jobs, and the configuration that asks for them.
 #[derive(Default)]
@@ -24,14 +25,18 @@ pub(super) struct Beside {
     pub hurried: bool,
 }
 
-impl Beside {
-    /// There are daemons, or jobs that run.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.daemons.list().is_empty() || self.crons.list().iter().any(|(_, pid, _)| *pid > 0)
-    }
-}
-
 impl Master {
+    /// What another executable has left goes on as it was, until a generation of this one has the say.
+    pub(super) fn inherit_beside(&mut self, left: &State) {
+        let config = self.config();
+        let env = environment(&self.ground.env, &config);
+        self.beside.daemons.inherit(&config, env.clone(), &left.daemons);
+        self.beside.crons.want(&config, env);
+        self.beside.crons.inherit(left);
+        self.beside.config = Some(config);
+        self.commands.extend(left.commands.iter().cloned());
+    }
+
     /// The generation that serves has the say from here on.
     pub(super) fn hand_over_beside(&mut self) {
         let config = self.config();

@@ -73,14 +73,14 @@ impl Hosted {
     /// Of an executable that is no more: nobody forks for it.
     pub(super) fn former(
         config: Rc<Config>,
-        listeners: Vec<Rc<Bound>>,
+        (listeners, doors): (Vec<Rc<Bound>>, Vec<Rc<Bound>>),
         handover: Rc<Handover>,
         scoreboard: Scoreboard,
     ) -> Self {
         Self {
             config,
             listeners,
-            doors: Vec::new(),
+            doors,
             handover,
             scoreboard,
             python: String::new(),

@@ -15,6 +15,7 @@ use ruwsgi_sys::lock::Locks;
 use super::children::Line;
 use super::host::Hosted;
 use super::run::{Master, watch};
+use crate::gateway::Remains;
 use crate::listeners::Bound;
 use crate::upgrade::State;
 use crate::why;
@@ -28,6 +29,7 @@ pub(crate) struct Left {
     boards: Option<(Scoreboard, Handover)>,
     /// The workers' channels, in their order.
     channels: Vec<Option<Channel>>,
+    routers: Remains,
 }
 
 impl Left {
@@ -39,7 +41,8 @@ impl Left {
         let locks = state.locks.map(exec::inherited).transpose().map_err(failed)?;
         let channel = |former: &crate::upgrade::Former| former.channel.map(Channel::inherited).transpose();
         let channels: Result<Vec<_>, _> = state.workers.iter().map(channel).collect();
-        let mut left = Self { bound: bound?, locks: None, boards: None, channels: channels.map_err(failed)?, state };
+        let (routers, channels) = (Remains::take(&state)?, channels.map_err(failed)?);
+        let mut left = Self { bound: bound?, locks: None, boards: None, channels, routers, state };
         if left.is_foreign() {
             return Ok(left);
         }
@@ -87,12 +90,23 @@ impl Master {
             }
         };
         let config: Rc<Config> = self.first.0.clone();
-        let doors = self.desk.doors();
-        left.bound.retain(|bound| !doors.iter().any(|door| Rc::ptr_eq(door, bound)));
-        let hosted = Hosted::former(config, left.bound, Rc::new(handover), scoreboard);
+        let opened = self.first.1.clone();
+        let own: Vec<Rc<Bound>> = self.desk.doors().into_iter().chain(opened.all().cloned()).collect();
+        keep_others(&mut left.bound, &own);
+        self.gateways.inherit(&self.poll, std::mem::take(&mut left.routers), (&config, &opened), &left.bound)?;
+        keep_others(&mut left.bound, &self.gateways.doors());
+        // The rest is of former workers, unless it was a router's that nobody wants any more.
+        let listeners = opened.workers.into_iter().chain(left.bound).collect();
+        let hosted = Hosted::former(config, (listeners, opened.routers), Rc::new(handover), scoreboard);
         self.generations.insert(left.state.generation, hosted);
+        self.inherit_beside(&left.state);
         // Nobody waits for this start.
         self.welcome();
         Ok(())
     }
+}
+
+/// Without those that are somebody else's.
+fn keep_others(all: &mut Vec<Rc<Bound>>, those: &[Rc<Bound>]) {
+    all.retain(|bound| !those.iter().any(|one| Rc::ptr_eq(one, bound)));
 }

@@ -1,5 +1,6 @@
 //! The master: plans and supervises. [`plan`] decides, without touching anything; [`run`] does what it decided.
 
+mod bells;
 mod beside;
 mod children;
 mod chores;

@@ -39,6 +39,7 @@ impl Master {
             load,
             memory,
             self.touches.wake_ms(),
+            self.bells.wake_ms(),
             self.desk.wake_ms(),
             Some(self.queues.wake_ms()),
             self.subscriptions.wake_ms(),
@@ -86,6 +87,9 @@ impl Master {
         }
         for letter in self.fifos.read() {
             self.obey(letter);
+        }
+        for command in self.bells.look(&self.poll) {
+            self.obey(Letter::Command(command));
         }
     }
 
@@ -183,7 +187,14 @@ impl Master {
         };
         let up = |(worker, line): &(&u64, &Line)| Some(line.generation) == current && self.plan.is_up(**worker);
         let workers = self.workers.iter().filter(up).filter_map(|(_, line)| of(line)).collect();
-        Load { workers, backlog: self.backlog() }
+        Load { workers, backlog: self.backlog().saturating_add(self.waiting_inside(current)) }
+    }
+
+    /// How many requests wait in workers: while all their cores are busy, they accept all the same.
+    fn waiting_inside(&self, generation: Option<u32>) -> u32 {
+        let hosted = generation.and_then(|id| self.generations.get(&id));
+        let count = hosted.map_or(0, |it| it.scoreboard.waiting().saturating_add(it.handover.under_way()));
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 
     fn look_at_memory(&mut self) {

@@ -16,6 +16,7 @@ use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
 use ruwsgi_sys::{clock, memory, reap};
 
+use super::bells::Bells;
 use super::beside::Beside;
 use super::children::{Line, close};
 use super::chores::set_variables;
@@ -89,6 +90,7 @@ pub(crate) struct Master {
     /// Whoever waits for the start.
     audience: Audience,
     pub(super) touches: Touches,
+    pub(super) bells: Bells,
     /// For the generation that begins next.
     unknown: Unknown,
     pub(super) desk: Desk,
@@ -141,6 +143,8 @@ impl Master {
         let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
+        let mut bells = Bells::default();
+        bells.renew(&poll, &first.config)?;
         let doors = left.as_ref().map_or(&[][..], |left| &left.bound);
         let desk = Desk::renewed(&poll, &first.config, doors)?;
         let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
@@ -168,6 +172,7 @@ impl Master {
             outlet: first.outlet,
             audience: first.audience,
             touches,
+            bells,
             desk,
             fifos,
             queues: Queues::default(),
@@ -513,6 +518,7 @@ impl Master {
                 self.desk.renew(&self.poll, &config)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
                 self.subscriptions.prepare(&config, &listeners.workers)?;
+                self.bells.renew(&self.poll, &config)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))

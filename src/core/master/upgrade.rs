@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use ruwsgi_contract::{SHAPE, VERSION};
 use ruwsgi_sys::exec::{self, Own, Program};
 use ruwsgi_sys::reap::End;
-use ruwsgi_sys::{clock, memory, privilege, process, signal};
+use ruwsgi_sys::{clock, confine, memory, process, signal};
 
 use super::order::Input;
 use super::reload::fixed;
@@ -86,33 +86,20 @@ impl Master {
 
     /// Why this master can't become another executable, if it can't.
     fn stays_what_it_is(&self) -> Option<&'static str> {
-        if self.gateways.is_alive() {
-            // They are forks of this executable, and end with their channels.
-            return Some("router processes would be cut off");
-        }
-        if !self.outlet.pipes().is_empty() {
-            return Some("lines on their way to loggers would be lost");
-        }
-        if self.beside.is_busy() {
-            return Some("attached daemons and crons would be lost sight of");
-        }
         if self.court.is_some() {
             // It would take the end of its leash for an order to stop, and its vassals with it.
             return Some("the emperor beside it, and its vassals, would be ended");
         }
-        if self.emperor.as_ref().is_some_and(Allegiance::pushes_config) {
-            return Some("its configuration comes through the pipe of an emperor");
-        }
-        let keeps = self.config().process.cap.is_some() && !privilege::is_root();
-        keeps.then_some("capabilities (cap) would be lost")
+        let pushed = self.emperor.as_ref().is_some_and(Allegiance::pushes_config);
+        pushed.then_some("its configuration comes through the pipe of an emperor")
     }
 
     fn try_out(&mut self, generation: u32, path: PathBuf, stamp: Option<Stamp>) -> Result<(), String> {
         let failed = |error| format!("upgrade to {}: it can't be tried: {}", path.display(), why(&error));
         let (reply, theirs) = process::pipe().map_err(failed)?;
-        let (mut state, mut keep) = self.state();
+        let mut state = self.state();
         state.reply = Some(theirs.as_raw_fd());
-        keep.push(theirs.as_raw_fd());
+        let mut keep = state.descriptors();
         let file = memory::sealed_file(&state.encode()).map_err(failed)?;
         keep.push(file.as_raw_fd());
         let program = Program {
@@ -186,14 +173,14 @@ impl Master {
             // They hold no request, and their zygote goes with this executable.
             let _ = signal::kill(pid);
         });
-        let (state, mut keep) = self.state();
+        tracing::info!("upgrade: ruwsgi {version} takes over: {}", self.state().told());
+        // All that was said is on its way by now, this line included.
+        self.outlet.deal();
+        let mut state = self.state();
+        state.waiting = self.outlet.waiting();
+        let mut keep = state.descriptors();
         let file = memory::sealed_file(&state.encode()).map_err(|error| why(&error))?;
         keep.push(file.as_raw_fd());
-        tracing::info!(
-            "upgrade: ruwsgi {version} takes over: {} workers and {} sockets go on",
-            state.workers.len(),
-            state.sockets.len()
-        );
         let env = self.successors_env(file.as_raw_fd());
         let error = exec::replace(trial.path.as_os_str(), &self.source.argv, &env, &keep);
         Err(why(&error))
@@ -207,8 +194,8 @@ impl Master {
         env
     }
 
-    /// What this master leaves, and the descriptors that go with it.
-    fn state(&self) -> (State, Vec<RawFd>) {
+    /// What this master leaves.
+    fn state(&self) -> State {
         let mut state = State {
             version: VERSION.to_owned(),
             shape: SHAPE.to_owned(),
@@ -220,9 +207,14 @@ impl Master {
             log: self.outlet.kept(),
             held: self.fifos.descriptor().into_iter().chain(self.emperor.as_ref().map(AsRawFd::as_raw_fd)).collect(),
             locks: Some(self.ground.locks.file().as_raw_fd()),
+            daemons: self.beside.daemons.legacy(),
+            commands: self.commands.iter().map(|(pid, command)| (*pid, command.clone())).collect(),
+            dealt: self.outlet.dealt(),
+            capabilities: self.config().process.cap.map(|_| confine::held()),
             ..self.plan.legacy()
         };
         let mut bound = self.desk.doors();
+        bound.extend(self.gateways.doors());
         bound.extend(self.first.1.all().cloned());
         bound
             .extend(self.generations.values().flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
@@ -242,10 +234,10 @@ impl Master {
             let channel = self.workers.get(&former.worker).and_then(|line| line.channel.as_ref());
             former.channel = channel.map(|channel| channel.as_fd().as_raw_fd());
         }
-        let mut keep: Vec<RawFd> = state.sockets.iter().map(|socket| socket.fd).collect();
-        keep.extend(state.pidfiles.iter().chain(&state.log).map(|file| file.fd));
-        keep.extend(state.held.iter().chain(&state.locks).chain(&state.boards));
-        keep.extend(state.workers.iter().filter_map(|former| former.channel));
-        (state, keep)
+        self.gateways.legacy(&mut state);
+        self.beside.crons.legacy(&mut state);
+        // Killed, and not yet reaped.
+        state.ending.extend(&self.trials.given_up);
+        state
     }
 }

@@ -65,6 +65,16 @@ impl Ear {
         Ok(Self { fd, shown, file })
     }
 
+    /// One that is bound already.
+    pub(crate) fn of(fd: OwnedFd, shown: String, file: Option<(PathBuf, (u64, u64))>) -> Self {
+        Self { fd, shown, file }
+    }
+
+    /// The file that it made.
+    pub(crate) fn file(&self) -> Option<&(PathBuf, (u64, u64))> {
+        self.file.as_ref()
+    }
+
     /// The next announcement, with who sent it; at most so many in one turn should be taken, because requests wait.
     /// `None`: none is there.
     pub fn receive<'r>(&self, room: &'r mut [u8; MOST_BYTES + 1]) -> io::Result<Option<(&'r [u8], Sender)>> {

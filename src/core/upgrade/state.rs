@@ -6,8 +6,11 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::fd::RawFd;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
+
+use ruwsgi_options::{Directive, decode, encode};
+
+use super::words::{Text, Word, Words};
 
 /// What a master leaves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +50,22 @@ pub(crate) struct State {
     pub workers: Vec<Former>,
     /// Processes that end by themselves: zygotes.
     pub ending: Vec<i32>,
+    pub routers: Vec<Router>,
+    pub ears: Vec<Ear>,
+    pub daemons: Vec<Daemon>,
+    /// The minute, since 1970, whose jobs were started.
+    pub minute: i64,
+    /// When jobs were started last, in seconds since 1970.
+    pub jobs: Vec<(Directive, i64)>,
+    pub running: Vec<Running>,
+    /// Commands that somebody has asked for.
+    pub commands: Vec<(i32, String)>,
+    /// Lines are dealt out to loggers.
+    pub dealt: Option<Dealt>,
+    /// What could not be written yet.
+    pub waiting: Vec<Waiting>,
+    /// The capabilities that go along, as a set of bits.
+    pub capabilities: Option<u64>,
 }
 
 /// A listening socket.
@@ -84,6 +103,87 @@ pub(crate) struct Former {
     pub channel: Option<RawFd>,
 }
 
+/// A router process that goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Router {
+    /// Its router.
+    pub name: String,
+    /// Its number among the processes of that, from 1.
+    pub number: u32,
+    pub pid: i32,
+    /// It lets clients in.
+    pub up: bool,
+    /// It was told to end, and is killed then.
+    pub kill_at: Option<u64>,
+    pub channel: Option<RawFd>,
+}
+
+/// A socket where routers hear announcements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ear {
+    pub fd: RawFd,
+    pub option: String,
+    pub said: String,
+    pub identified: bool,
+    pub shown: String,
+    pub file: Option<(PathBuf, (u64, u64))>,
+    pub vacuum: bool,
+}
+
+/// A daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Daemon {
+    pub said: Directive,
+    /// What it does: a word of its plan.
+    pub state: String,
+    /// 0: nobody is there.
+    pub pid: i32,
+    pub since_ms: u64,
+    /// When it is due.
+    pub at_ms: u64,
+    pub early: u32,
+    pub spawned: u32,
+    pub leaving: bool,
+}
+
+/// A job that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub said: Directive,
+    pub pid: i32,
+    pub since_ms: u64,
+    pub kill_ms: Option<u64>,
+}
+
+/// What deals out lines.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dealt {
+    /// Where the log goes without loggers.
+    pub raw: RawFd,
+    /// Standard output, as it was at the start.
+    pub output: RawFd,
+    /// For all lines; for those of requests, if they come apart.
+    pub pipes: Vec<Pipe>,
+}
+
+/// A pipe that lines come through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Pipe {
+    pub read: RawFd,
+    pub write: RawFd,
+    /// What was read of a line that has not ended.
+    pub begun: Vec<u8>,
+}
+
+/// What waits for a logger, in one piece; no logger: for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    pub option: String,
+    pub name: String,
+    pub argument: String,
+    pub bytes: Vec<u8>,
+}
+
 /// The first line: what is no such text was written by nobody who means this.
 const FIRST: &str = "ruwsgi-upgrade";
 
@@ -102,9 +202,7 @@ impl State {
             let mut words =
                 vec![it.fd.into(), Word::text(&it.protocol), Word::text(&it.address), Word::text(&it.shown)];
             words.extend([it.backlog.into(), u32::from(it.vacuum).into()]);
-            if let Some((path, (device, number))) = &it.file {
-                words.extend([path.as_os_str().into(), (*device).into(), (*number).into()]);
-            }
+            words.extend(file(it.file.as_ref()));
             text.line("socket", &words);
         }
         for (kind, files) in [("pidfile", self.pidfiles.as_slice()), ("log", self.log.as_slice())] {
@@ -127,11 +225,92 @@ impl State {
         for it in &self.workers {
             let mut words = vec![it.worker.into(), it.generation.into(), it.slot.into(), it.seat.into(), it.pid.into()];
             words.extend([it.asked_ms.into(), it.up_ms.into()]);
-            let maybe = |number: Option<u64>| number.map_or(Word::text("-"), Word::from);
-            words.extend([maybe(it.kill_at), maybe(it.channel.map(|fd| fd.unsigned_abs().into()))]);
+            words.extend([Word::maybe(it.kill_at), Word::maybe(it.channel)]);
             text.line("worker", &words);
         }
+        self.encode_routers(&mut text);
+        self.encode_beside(&mut text);
+        self.encode_log(&mut text);
+        if let Some(set) = self.capabilities {
+            text.line("capabilities", &[set.into()]);
+        }
         text.0
+    }
+
+    fn encode_routers(&self, text: &mut Text) {
+        for it in &self.routers {
+            let who = [Word::text(&it.name), it.number.into(), it.pid.into(), Word::flag(it.up)];
+            text.line("router", &[&who[..], &[Word::maybe(it.kill_at), Word::maybe(it.channel)]].concat());
+        }
+        for it in &self.ears {
+            let mut words = vec![it.fd.into(), Word::text(&it.option), Word::text(&it.said)];
+            words.extend([Word::flag(it.identified), Word::text(&it.shown), Word::flag(it.vacuum)]);
+            words.extend(file(it.file.as_ref()));
+            text.line("ear", &words);
+        }
+    }
+
+    fn encode_beside(&self, text: &mut Text) {
+        for it in &self.daemons {
+            let mut words = vec![said(&it.said), Word::text(&it.state), it.pid.into(), it.since_ms.into()];
+            words.extend([it.at_ms.into(), it.early.into(), it.spawned.into(), Word::flag(it.leaving)]);
+            text.line("daemon", &words);
+        }
+        if self.minute != 0 {
+            text.line("minute", &[self.minute.into()]);
+        }
+        for (job, started) in &self.jobs {
+            text.line("job", &[said(job), (*started).into()]);
+        }
+        for it in &self.running {
+            text.line("running", &[said(&it.said), it.pid.into(), it.since_ms.into(), Word::maybe(it.kill_ms)]);
+        }
+        for (pid, command) in &self.commands {
+            text.line("command", &[(*pid).into(), Word::text(command)]);
+        }
+    }
+
+    fn encode_log(&self, text: &mut Text) {
+        if let Some(it) = &self.dealt {
+            let mut words: Vec<Word> = vec![it.raw.into(), it.output.into()];
+            for Pipe { read, write, begun } in &it.pipes {
+                words.extend([(*read).into(), (*write).into(), Word::bytes(begun)]);
+            }
+            text.line("dealt", &words);
+        }
+        for it in &self.waiting {
+            let whose = [&it.option, &it.name, &it.argument].map(|word| Word::text(word));
+            text.line("waiting", &[&whose[..], &[Word::bytes(&it.bytes)]].concat());
+        }
+    }
+
+    /// What goes on, for people.
+    pub(crate) fn told(&self) -> String {
+        let beside = self.daemons.iter().filter(|daemon| daemon.pid > 0).count() + self.running.len();
+        let some = [
+            (self.workers.len(), "workers"),
+            (self.routers.len(), "router processes"),
+            (beside, "daemons and jobs"),
+            (self.sockets.len() + self.ears.len(), "sockets"),
+        ];
+        let some = some.iter().filter(|(count, what)| *count > 0 || *what == "workers");
+        let some: Vec<String> = some.map(|(count, what)| format!("{count} {what}")).collect();
+        format!("{} go on", some.join(", "))
+    }
+
+    /// All descriptors that are named.
+    pub(crate) fn descriptors(&self) -> Vec<RawFd> {
+        let mut all: Vec<RawFd> = self.sockets.iter().map(|socket| socket.fd).collect();
+        all.extend(self.pidfiles.iter().chain(&self.log).map(|file| file.fd));
+        all.extend(self.held.iter().chain(&self.locks).chain(&self.boards).chain(&self.reply));
+        all.extend(self.workers.iter().filter_map(|former| former.channel));
+        all.extend(self.routers.iter().filter_map(|router| router.channel));
+        all.extend(self.ears.iter().map(|ear| ear.fd));
+        if let Some(dealt) = &self.dealt {
+            all.extend([dealt.raw, dealt.output]);
+            all.extend(dealt.pipes.iter().flat_map(|pipe| [pipe.read, pipe.write]));
+        }
+        all
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
@@ -172,6 +351,16 @@ impl State {
             "lowered" => self.lowered = true,
             "meaning" => self.meanings.push((words.number()?, words.text()?)),
             "worker" => self.workers.push(words.worker()?),
+            "router" => self.routers.push(words.router()?),
+            "ear" => self.ears.push(words.ear()?),
+            "daemon" => self.daemons.push(words.daemon()?),
+            "minute" => self.minute = words.number()?,
+            "job" => self.jobs.push((words.said()?, words.number()?)),
+            "running" => self.running.push(words.running()?),
+            "command" => self.commands.push((words.number()?, words.text()?)),
+            "dealt" => self.dealt = Some(words.dealt()?),
+            "waiting" => self.waiting.push(words.waiting()?),
+            "capabilities" => self.capabilities = Some(words.number()?),
             // Of a later release.
             _ => {}
         }
@@ -179,94 +368,20 @@ impl State {
     }
 }
 
-struct Text(Vec<u8>);
-
-impl Text {
-    fn line(&mut self, kind: &str, words: &[Word]) {
-        self.0.extend_from_slice(kind.as_bytes());
-        for word in words {
-            self.0.push(b' ');
-            self.0.extend_from_slice(&word.0);
-        }
-        self.0.push(b'\n');
-    }
+/// A directive, in one word.
+fn said(directive: &Directive) -> Word {
+    Word::bytes(&encode(std::slice::from_ref(directive)))
 }
 
-/// A word as it is written: what could be taken for the end of one is escaped, and so is nothing at all.
-#[derive(Clone)]
-struct Word(Vec<u8>);
-
-impl Word {
-    fn text(text: &str) -> Self {
-        OsStr::new(text).into()
-    }
+/// The file of a socket, and what it is; no words for none.
+fn file(file: Option<&(PathBuf, (u64, u64))>) -> Vec<Word> {
+    let words = |(path, (device, number)): &(PathBuf, (u64, u64))| {
+        vec![path.as_os_str().into(), (*device).into(), (*number).into()]
+    };
+    file.map(words).unwrap_or_default()
 }
 
-impl From<&OsStr> for Word {
-    fn from(word: &OsStr) -> Self {
-        let mut bytes = Vec::new();
-        for byte in word.as_bytes() {
-            match byte {
-                b'%' | 0..=b' ' | 127.. => bytes.extend_from_slice(format!("%{byte:02x}").as_bytes()),
-                _ => bytes.push(*byte),
-            }
-        }
-        Self(if bytes.is_empty() { b"%".to_vec() } else { bytes })
-    }
-}
-
-macro_rules! numbers {
-    ($($number:ty)*) => {$(
-        impl From<$number> for Word {
-            fn from(number: $number) -> Self {
-                Self(number.to_string().into_bytes())
-            }
-        }
-    )*};
-}
-
-numbers!(i32 u32 u64);
-
-struct Words<'l>(std::slice::Split<'l, u8, fn(&u8) -> bool>);
-
-impl<'l> Words<'l> {
-    fn next(&mut self) -> Option<OsString> {
-        let word: &'l [u8] = self.0.next()?;
-        let mut bytes = Vec::with_capacity(word.len());
-        let mut rest = word;
-        while let Some((first, behind)) = rest.split_first() {
-            rest = behind;
-            match (first, behind) {
-                (b'%', [high, low, left @ ..]) => {
-                    let digits = [*high, *low];
-                    bytes.push(u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?);
-                    rest = left;
-                }
-                (b'%', []) => {}
-                _ => bytes.push(*first),
-            }
-        }
-        Some(OsString::from_vec(bytes))
-    }
-
-    fn text(&mut self) -> Option<String> {
-        self.next()?.into_string().ok()
-    }
-
-    fn number<N: std::str::FromStr>(&mut self) -> Option<N> {
-        self.text()?.parse().ok()
-    }
-
-    /// `-` is none.
-    fn maybe<N: std::str::FromStr>(&mut self) -> Option<Option<N>> {
-        let text = self.text()?;
-        if text == "-" { Some(None) } else { text.parse().ok().map(Some) }
-    }
-
-    fn flag(&mut self) -> Option<bool> {
-        Some(self.number::<u32>()? != 0)
-    }
-
+impl Words<'_> {
     fn kept(&mut self) -> Option<Kept> {
         Some(Kept { fd: self.number()?, path: self.next()?.into() })
     }
@@ -274,11 +389,72 @@ impl<'l> Words<'l> {
     fn socket(&mut self) -> Option<Socket> {
         let (fd, protocol, address, shown) = (self.number()?, self.text()?, self.text()?, self.text()?);
         let (backlog, vacuum) = (self.number()?, self.flag()?);
-        let file = match self.next() {
+        Some(Socket { fd, protocol, address, shown, backlog, file: self.file()?, vacuum })
+    }
+
+    fn file(&mut self) -> Option<Option<(PathBuf, (u64, u64))>> {
+        Some(match self.next() {
             Some(path) => Some((path.into(), (self.number()?, self.number()?))),
             None => None,
-        };
-        Some(Socket { fd, protocol, address, shown, backlog, file, vacuum })
+        })
+    }
+
+    fn said(&mut self) -> Option<Directive> {
+        decode(&self.bytes()?).ok()?.pop()
+    }
+
+    fn router(&mut self) -> Option<Router> {
+        Some(Router {
+            name: self.text()?,
+            number: self.number()?,
+            pid: self.number()?,
+            up: self.flag()?,
+            kill_at: self.maybe()?,
+            channel: self.maybe()?,
+        })
+    }
+
+    fn ear(&mut self) -> Option<Ear> {
+        Some(Ear {
+            fd: self.number()?,
+            option: self.text()?,
+            said: self.text()?,
+            identified: self.flag()?,
+            shown: self.text()?,
+            vacuum: self.flag()?,
+            file: self.file()?,
+        })
+    }
+
+    fn daemon(&mut self) -> Option<Daemon> {
+        Some(Daemon {
+            said: self.said()?,
+            state: self.text()?,
+            pid: self.number()?,
+            since_ms: self.number()?,
+            at_ms: self.number()?,
+            early: self.number()?,
+            spawned: self.number()?,
+            leaving: self.flag()?,
+        })
+    }
+
+    fn running(&mut self) -> Option<Running> {
+        let (said, pid, since_ms) = (self.said()?, self.number()?, self.number()?);
+        Some(Running { said, pid, since_ms, kill_ms: self.maybe()? })
+    }
+
+    fn dealt(&mut self) -> Option<Dealt> {
+        let (raw, output, mut pipes) = (self.number()?, self.number()?, Vec::new());
+        while let Some(read) = self.text() {
+            pipes.push(Pipe { read: read.parse().ok()?, write: self.number()?, begun: self.bytes()? });
+        }
+        Some(Dealt { raw, output, pipes })
+    }
+
+    fn waiting(&mut self) -> Option<Waiting> {
+        let (option, name, argument) = (self.text()?, self.text()?, self.text()?);
+        Some(Waiting { option, name, argument, bytes: self.bytes()? })
     }
 
     fn worker(&mut self) -> Option<Former> {
@@ -299,6 +475,8 @@ impl<'l> Words<'l> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ruwsgi_options::Origin;
+    use std::os::unix::ffi::OsStringExt;
 
     fn state() -> State {
         let kept = |fd, path: &str| Kept { fd, path: path.into() };
@@ -344,6 +522,59 @@ mod tests {
             brutal: false,
             workers: vec![worker(8, None, Some(17)), worker(9, Some(6), None)],
             ending: vec![78],
+            capabilities: Some(1 << 40 | 3),
+            ..beside()
+        }
+    }
+
+    /// What runs beside workers.
+    fn beside() -> State {
+        let said = |name: &str, value: &str| {
+            Directive::new(name, Some(value), Origin::File { path: "a b.ini".into(), line: 3 })
+        };
+        State {
+            routers: vec![
+                Router { name: "http".into(), number: 1, pid: 80, up: true, kill_at: None, channel: Some(20) },
+                Router { name: "fastrouter".into(), number: 2, pid: 81, up: false, kill_at: Some(7), channel: None },
+            ],
+            ears: vec![Ear {
+                fd: 21,
+                option: "http-subscription-server".into(),
+                said: "/run/e ar".into(),
+                identified: true,
+                shown: "/run/e ar".into(),
+                file: Some(("/run/e ar".into(), (3, 4))),
+                vacuum: false,
+            }],
+            daemons: vec![Daemon {
+                said: said("attach-daemon", "sleep 1\n%"),
+                state: "runs".into(),
+                pid: 82,
+                since_ms: 9,
+                at_ms: 10,
+                early: 1,
+                spawned: 2,
+                leaving: true,
+            }],
+            minute: -5,
+            jobs: vec![(said("cron", "-1 -1 -1 -1 -1 x"), 7)],
+            running: vec![Running { said: said("cron", ""), pid: 83, since_ms: 1, kill_ms: Some(2) }],
+            commands: vec![(84, "touch-exec: ls -l".into())],
+            dealt: Some(Dealt {
+                raw: 22,
+                output: 23,
+                pipes: vec![
+                    Pipe { read: 24, write: 25, begun: b"half a l\xff".to_vec() },
+                    Pipe { read: 26, write: 27, begun: Vec::new() },
+                ],
+            }),
+            waiting: vec![Waiting {
+                option: "logger".into(),
+                name: "file".into(),
+                argument: "/var/log/b".into(),
+                bytes: b"one\ntwo %\n".to_vec(),
+            }],
+            ..State::default()
         }
     }
 
@@ -358,7 +589,9 @@ mod tests {
         let with = |line: &str| [&state().encode()[..], line.as_bytes()].concat();
         assert_eq!(State::decode(&with("moon 1 2 3\n")), Ok(state()));
         let lines = state().encode().iter().filter(|byte| **byte == b'\n').count();
-        for broken in ["worker 1 2\n", "held x\n", "socket\n", "plan 1 2 3 4\n", "cwd\n"] {
+        for broken in
+            ["worker 1 2\n", "held x\n", "socket\n", "plan 1 2 3 4\n", "cwd\n", "router a 1 2 1 - x\n", "daemon %00\n"]
+        {
             let error = State::decode(&with(broken)).unwrap_err();
             assert!(error.ends_with(&format!("line {}", lines + 1)), "{broken} {error}");
         }

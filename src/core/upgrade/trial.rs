@@ -14,10 +14,12 @@ use ruwsgi_stage::limits;
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::stream::{self, Until};
-use ruwsgi_sys::{exec, listen, process, signal};
+use ruwsgi_sys::{confine, exec, listen, process, signal};
 
 use super::Inheritance;
+use crate::gateway::{Gateways, Router};
 use crate::listeners::{Bound, Listeners, with_given};
+use crate::logfile::Outlet;
 use crate::master::{Ground, locks, needs_restart};
 use crate::module::Module;
 use crate::start::change_folder;
@@ -30,10 +32,11 @@ pub(crate) const REPLY_BYTES: usize = 4096;
 
 /// Tries what a master would do with this executable, and tells the one that runs; the exit code.
 #[must_use]
-pub fn try_out(inheritance: Inheritance, source: Source, log: &Log) -> u8 {
+pub fn try_out(inheritance: Inheritance, source: Source, log: &Log, routers: &'static [Router]) -> u8 {
     let reply = inheritance.state.reply.map(exec::inherited);
     let Some(Ok(reply)) = reply else { return exit::FAILED };
-    let (code, said) = match run(inheritance, source, log) {
+    let gateways = Gateways::new(routers, log.clone());
+    let (code, said) = match run(inheritance, source, log, gateways) {
         Ok(()) => (exit::DONE, format!("{WORKS}{VERSION}")),
         Err(reason) => (exit::FAILED, reason),
     };
@@ -47,8 +50,11 @@ fn tell(reply: OwnedFd, said: &str) {
     let _ = std::fs::File::from(reply).write_all(&bytes[..bytes.len().min(REPLY_BYTES)]);
 }
 
-fn run(inheritance: Inheritance, mut source: Source, log: &Log) -> Result<(), String> {
+fn run(inheritance: Inheritance, mut source: Source, log: &Log, mut gateways: Gateways) -> Result<(), String> {
     let state = inheritance.state;
+    if state.capabilities.is_some_and(|held| held & !confine::held() != 0) {
+        return Err("its file has capabilities of its own, so that those of cap would be lost".to_owned());
+    }
     as_the_master(&mut source);
     let loaded = match load(&source).map_err(|error| error.to_string())? {
         Request::Run(loaded) => loaded,
@@ -59,6 +65,7 @@ fn run(inheritance: Inheritance, mut source: Source, log: &Log) -> Result<(), St
         return Err(refusal);
     }
     limits::permit(&config)?;
+    Outlet::could_go_on(&config, &source, &state)?;
     let module = Module::find(&config, &source)?;
     if let Some(mask) = config.process.umask {
         listen::set_umask(mask);
@@ -75,6 +82,10 @@ fn run(inheritance: Inheritance, mut source: Source, log: &Log) -> Result<(), St
     listeners.bind_inet()?;
     listeners.bind_unix()?;
     let listeners = listeners.open();
+    gateways.try_out((&config, &listeners.workers), &bound, &state.ears)?;
+    if config.is_routers_only() {
+        return Ok(());
+    }
     let failed = |error: std::io::Error| why(&error);
     let locks = Locks::create(locks(&config)).map_err(failed)?;
     let log = [log.descriptor().map_err(failed)?, log.descriptor().map_err(failed)?];

@@ -13,8 +13,7 @@ pub const TOPICS: &[Topic] = &[
     ),
     degrades(
         "nothing reloads when it changes: send a HUP, or use touch-reload",
-        "\
-         reload-on-fd= brutal-reload-on-fd= touch-mules-reload= touch-spoolers-reload=",
+        "touch-mules-reload= touch-spoolers-reload=",
     ),
     degrades("nothing happens when it changes", "touch-signal= fs-signal="),
     degrades(

@@ -51,6 +51,7 @@ fn values(row: &Row) -> (&'static str, Wrong) {
         "Daemons" => ("redis-server", Error("")),
         "SmartDaemons" => ("/run/a.pid a", Error("/run/a.pid")),
         "KeyedDaemons" => ("cmd=a", Error("a")),
+        "Descriptors" => ("3:8 deployed", Error("x")),
         "Crons" => ("0 1 -1 -1 -1 a", Error("60 0 0 0 0 a")),
         "KeyedCrons" => ("minute=1 a", Error("minute=1")),
         "Loggers" => ("stdio", Error("redislog:x")),
