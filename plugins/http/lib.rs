@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::io::Write;
 use std::net::SocketAddr;
 
 use ruwsgi_core::gateway::{Asking, Front, Mapping, Patience, Router, Settings, Visitor};
@@ -183,7 +184,9 @@ impl Http {
         push(vars, b"UWSGI_ROUTER", b"http");
         match address {
             Some(address) => {
-                vars.set(Key::RemoteAddr, address.ip().to_string().as_bytes());
+                // A buffer takes all that is written.
+                let ip = vars.add_with(|out| drop(write!(out, "{}", address.ip())));
+                vars.set_span(Key::RemoteAddr, ip);
                 vars.set(Key::RemotePort, text.format(address.port()).as_bytes());
             }
             None => vars.set(Key::RemoteAddr, b""),
