@@ -16,7 +16,6 @@ use slab::Slab;
 use super::date::Now;
 use super::ears::Heard;
 use super::gate::{Door, Gate};
-use super::known::Known;
 use super::mapper::Route;
 use super::message::FromRouter;
 use super::settings::{Router, Settings};
@@ -25,6 +24,9 @@ use super::world::{Moderation, World};
 use crate::listeners::Bound;
 use crate::subscription::Rules;
 use crate::why;
+
+/// The master is told what a router knows so many times before that is too old to be believed.
+const ENTRUSTS: u64 = 3;
 
 /// What a process is to be.
 pub(super) struct Birth {
@@ -102,7 +104,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         owners: Slab::new(),
         again: Default::default(),
         soon: Default::default(),
-        known: Known::new(u64::from(birth.config.subscriptions.tolerance) * 1_000),
+        news: false,
         draining: false,
         requests: 0,
         told: Moderation::default(),
@@ -116,6 +118,9 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)?;
     if birth.awaits {
         gate.wait_for_others();
+    }
+    if birth.number == 1 {
+        gate.entrust_every(u64::from(birth.config.subscriptions.tolerance) * 1_000 / ENTRUSTS);
     }
     Ok(gate)
 }

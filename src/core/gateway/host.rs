@@ -18,7 +18,7 @@ use super::ears::Heard;
 use super::mapper::Route;
 use super::message::{FromRouter, ToRouter};
 use super::settings::{Router, Settings};
-use super::supervise::{Event, Input, Order, Place, Supervision};
+use super::supervise::{EARLY_MS, Event, Input, Order, Place, Supervision};
 use super::target::Target;
 use crate::listeners::{Bound, door};
 use crate::subscription::Rules;
@@ -34,6 +34,8 @@ pub(crate) struct Gateways {
     setup: Option<Setup>,
     /// For the configuration that was checked last.
     made: Made,
+    /// What the processes of a router last knew: a file for those that come when all of them are dead.
+    kept: BTreeMap<usize, OwnedFd>,
 }
 
 /// What a configuration makes of routers, and what it has bound for them.
@@ -64,11 +66,30 @@ struct Line {
     /// `None`: it has closed its end.
     channel: Option<Channel>,
     failure: Option<String>,
+    born_ms: u64,
+}
+
+impl Line {
+    /// Tells it what others have known.
+    fn learn(&mut self, file: &OwnedFd) {
+        self.awaits = false;
+        // Who does not hear it waits no longer than a moment.
+        let told = ToRouter::Known.encode();
+        let _ = self.channel.as_ref().map(|channel| channel.send(&told, &[file.as_fd()]));
+    }
 }
 
 impl Gateways {
     pub(crate) fn new(routers: &'static [Router], log: Log) -> Self {
-        Self { routers, log, plan: Supervision::default(), lines: BTreeMap::new(), setup: None, made: Made::default() }
+        Self {
+            routers,
+            log,
+            plan: Supervision::default(),
+            lines: BTreeMap::new(),
+            setup: None,
+            made: Made::default(),
+            kept: BTreeMap::new(),
+        }
     }
 
     /// Whether the routers that a configuration asks for could begin, and binds what they need beside listeners; an error has
@@ -162,7 +183,7 @@ impl Gateways {
                         self.lines.get_mut(&id).into_iter().for_each(|line| line.up = true);
                         self.feed(poll, Input::Up { id });
                     }
-                    FromRouter::Known => self.pass_known(id, &fds),
+                    FromRouter::Known => self.pass_known(id, fds),
                     FromRouter::Heard(sender, datagram) => self.pass_on(id, &ToRouter::Heard(sender, datagram)),
                     FromRouter::Failed(why) => {
                         self.lines.get_mut(&id).into_iter().for_each(|line| line.failure = Some(why.clone()));
@@ -177,6 +198,11 @@ impl Gateways {
     pub(crate) fn exited(&mut self, poll: &Poll, pid: i32, end: End) -> bool {
         let Some(id) = self.lines.iter().find(|(_, line)| line.pid == pid).map(|(id, _)| *id) else { return false };
         self.look(poll);
+        // Perhaps because of what it was told.
+        let early = |line: &&Line| clock::coarse_ms() < line.born_ms + EARLY_MS;
+        if let Some(router) = self.lines.get(&id).filter(early).map(|line| line.router) {
+            self.kept.remove(&router);
+        }
         self.feed(poll, Input::Exited { id, end });
         if let Some(Line { channel: Some(channel), .. }) = self.lines.remove(&id) {
             let _ = poll.registry().deregister(&mut SourceFd(&channel.as_raw_fd()));
@@ -248,15 +274,13 @@ impl Gateways {
         }
     }
 
-    /// Tells those who wait for it what a process of the same router knows.
-    fn pass_known(&mut self, id: u64, fds: &[OwnedFd]) {
-        let (Some(router), Some(file)) = (self.lines.get(&id).map(|line| line.router), fds.first()) else { return };
+    /// Keeps what a process knows, and tells those of the same router who wait for it.
+    fn pass_known(&mut self, id: u64, mut fds: Vec<OwnedFd>) {
+        let (Some(router), Some(file)) = (self.lines.get(&id).map(|line| line.router), fds.pop()) else { return };
         for line in self.lines.values_mut().filter(|line| line.router == router && line.awaits) {
-            line.awaits = false;
-            // Who does not hear it waits no longer than a moment.
-            let told = ToRouter::Known.encode();
-            let _ = line.channel.as_ref().map(|channel| channel.send(&told, &[file.as_fd()]));
+            line.learn(&file);
         }
+        self.kept.insert(router, file);
     }
 
     fn say(&self, id: u64, message: &ToRouter) {
@@ -285,6 +309,7 @@ impl Gateways {
         let knows = |(_, line): &(&u64, &Line)| line.router == number && line.up && line.channel.is_some();
         // The youngest: older ones may be leaving, and hear nothing any more.
         let elder = self.lines.iter().rfind(|line| hears && knows(line)).map(|(id, _)| *id);
+        let kept = self.kept.get(&number).filter(|_| hears && elder.is_none());
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         poll.registry().register(&mut SourceFd(&ours.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
         let master = process::id();
@@ -302,25 +327,25 @@ impl Gateways {
                     own: setup.own.clone(),
                     stats: stats.map(|(_, bound)| bound.clone()),
                     ears: ears.map(|(_, ears)| ears.clone()).unwrap_or_default(),
-                    awaits: elder.is_some(),
+                    awaits: elder.is_some() || kept.is_some(),
                     log: self.log.clone(),
                     master,
                 };
                 process::exit_now(child::live(birth, theirs));
             }
             Side::Parent(pid) => {
-                self.lines.insert(
-                    id,
-                    Line {
-                        pid,
-                        router: number,
-                        shown,
-                        up: false,
-                        awaits: elder.is_some(),
-                        channel: Some(ours),
-                        failure: None,
-                    },
-                );
+                let mut line = Line {
+                    pid,
+                    router: number,
+                    shown,
+                    up: false,
+                    awaits: elder.is_some(),
+                    channel: Some(ours),
+                    failure: None,
+                    born_ms: clock::coarse_ms(),
+                };
+                kept.into_iter().for_each(|file| line.learn(file));
+                self.lines.insert(id, line);
                 elder.into_iter().for_each(|elder| self.say(elder, &ToRouter::Tell));
                 Ok(())
             }

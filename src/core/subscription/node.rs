@@ -5,6 +5,7 @@ use std::rc::Rc;
 use ruwsgi_wire::client::Dialect;
 use ruwsgi_wire::subscription::Packet;
 
+use super::hear::Sender;
 use super::place::Place;
 use super::trust::Credentials;
 use crate::gateway::balance::{Candidate, hash};
@@ -51,6 +52,9 @@ pub(super) struct Node {
     pub cores: u64,
     pub load: u64,
     pub who: Option<Credentials>,
+    /// Its last announcement, as it was said, and by whom.
+    pub said: Vec<u8>,
+    pub sender: Sender,
     /// It is there without being announced.
     pub fixed: bool,
     /// When it was last announced.
@@ -82,6 +86,8 @@ impl Node {
             cores: 0,
             load: 0,
             who: None,
+            said: Vec::new(),
+            sender: Sender::default(),
             fixed: true,
             heard_ms: 0,
             heard_unix: 0,
@@ -97,7 +103,7 @@ impl Node {
     }
 
     /// Takes what an announcement says.
-    pub(super) fn learn(&mut self, packet: &Packet<'_>) {
+    pub(super) fn learn(&mut self, packet: &Packet<'_>, datagram: &[u8], sender: Sender) {
         // Weights are shares: what does not fit is the largest one.
         self.weight = u32::try_from(packet.weight).unwrap_or(u32::MAX).clamp(1, MOST_WEIGHT);
         self.balance.weight = self.weight;
@@ -107,6 +113,10 @@ impl Node {
         (self.cores, self.load) = (packet.cores, packet.load);
         self.last_requests = 0;
         self.failed_ms = None;
+        (self.who, self.sender) = (sender.credentials.or(self.who), sender);
+        // Usually it says the same again.
+        self.said.clear();
+        self.said.extend_from_slice(if datagram.len() <= MOST_SAID_BYTES { datagram } else { b"" });
     }
 
     /// Nobody has said that it is gone, and it was not silent for too long.
@@ -114,6 +124,9 @@ impl Node {
         !self.gone && (self.fixed || now_ms <= self.heard_ms.saturating_add(tolerance_ms))
     }
 }
+
+/// What is longer is not kept: honest announcements are a tenth of that, and signed ones the half.
+const MOST_SAID_BYTES: usize = 1024;
 
 /// So large that sums of all weights stay far from overflowing.
 const MOST_WEIGHT: u32 = 1 << 24;

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use ruwsgi_wire::client::Dialect;
 
+use super::hear::Sender;
 use super::node::{Fixed, Node, NodeId};
 use super::note::{Complaints, MOST_AT_ONCE, Note};
 use super::place::Place;
@@ -102,6 +103,13 @@ impl Nodes {
         for fixed in nodes {
             self.add(Node::new(key.clone(), fixed));
         }
+    }
+
+    /// The last word of each node that has announced itself: when it was heard, from whom, and the datagram.
+    pub fn words(&self) -> impl Iterator<Item = (u64, Sender, &[u8])> {
+        let nodes =
+            self.slots.iter().filter_map(|slot| slot.node.as_ref()).filter(|node| !node.gone && !node.said.is_empty());
+        nodes.map(|node| (node.heard_ms, node.sender, &node.said[..]))
     }
 
     /// Nobody is known.

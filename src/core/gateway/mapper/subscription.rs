@@ -45,6 +45,11 @@ impl Subscribed {
         self.nodes.tick(now_ms).iter().map(ToString::to_string).collect()
     }
 
+    /// Their last words.
+    pub(in crate::gateway) fn words(&self) -> impl Iterator<Item = (u64, Sender, &[u8])> {
+        self.nodes.words()
+    }
+
     /// Nobody has announced itself.
     pub(in crate::gateway) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
