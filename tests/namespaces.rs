@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 
 use crate::harness::network::{Host, Network};
@@ -348,10 +350,10 @@ fn delay(listener: &TcpListener, to: SocketAddr, over: &AtomicBool) {
     }
     listener.set_nonblocking(true).unwrap();
     while !over.load(Ordering::Relaxed) {
-        let Ok((front, _)) = listener.accept() else {
-            std::thread::sleep(Duration::from_millis(3));
-            continue;
-        };
+        // Somebody connects, or it is time to look whether it is over.
+        let mut waited = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        poll(&mut waited, 100_u8).unwrap();
+        let Ok((front, _)) = listener.accept() else { continue };
         front.set_nonblocking(false).unwrap();
         let Ok(back) = TcpStream::connect(to) else { continue };
         let (front2, back2) = (front.try_clone().unwrap(), back.try_clone().unwrap());
