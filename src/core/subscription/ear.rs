@@ -48,7 +48,7 @@ impl Ear {
                 match datagram::look(&path).map_err(failed)? {
                     Seen::Free => {}
                     Seen::Stale => std::fs::remove_file(&path).map_err(failed)?,
-                    Seen::Live => return Err("is in use: another router hears there".to_owned()),
+                    Seen::Live => return Err("is in use: somebody hears there".to_owned()),
                     Seen::Taken => return Err("is there already, and is no socket".to_owned()),
                 }
                 let fd = datagram::unix(&path, mode.unwrap_or(MODE)).map_err(failed)?;
