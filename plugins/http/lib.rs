@@ -6,8 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ruwsgi_core::gateway::{Asking, Front, Patience, Router, Settings, Visitor};
 use ruwsgi_core::router_settings;
@@ -163,8 +162,7 @@ impl Http {
         push(vars, b"UWSGI_ROUTER", b"http");
         match address {
             Some(address) => {
-                // A buffer takes all that is written.
-                let ip = vars.add_with(|out| drop(write!(out, "{}", address.ip())));
+                let ip = vars.add_with(|out| push_ip(address.ip(), out));
                 vars.set_span(Key::RemoteAddr, ip);
                 vars.set(Key::RemotePort, text.format(address.port()).as_bytes());
             }
@@ -224,6 +222,19 @@ fn fields<'v>(vars: &'v Vars, name: &'v str) -> impl Iterator<Item = &'v [u8]> {
         Name::Field(known) if known.eq_ignore_ascii_case(name.as_bytes()) => Some(value),
         _ => None,
     })
+}
+
+/// Appends an address as text. Most are of IPv4, and and are written without what `Display` brings along.
+fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, part) in ip.octets().into_iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b"." } else { b"" });
+                out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
+            }
+        }
+        ip => out.extend_from_slice(ip.to_string().as_bytes()),
+    }
 }
 
 fn push(vars: &mut Vars, name: &[u8], value: &[u8]) {

@@ -63,7 +63,7 @@ impl Relay<'_> {
     pub(super) fn hear(&mut self, client: &mut Client, input: &[u8]) -> Result<(), Broken> {
         let dialect = client.dialect();
         let mut broken = None;
-        let heard = client.listen(input, &mut |said| self.take(said, dialect, &mut broken));
+        let heard = client.listen(input, &mut |said| self.take(&said, dialect, &mut broken));
         broken.map_or(heard.map_err(Broken::Answer), Err)
     }
 
@@ -71,15 +71,15 @@ impl Relay<'_> {
     pub(super) fn hear_end(&mut self, client: &mut Client) -> Result<(), Broken> {
         let dialect = client.dialect();
         let mut broken = None;
-        let heard = client.listen_end(&mut |said| self.take(said, dialect, &mut broken));
+        let heard = client.listen_end(&mut |said| self.take(&said, dialect, &mut broken));
         broken.map_or(heard.map_err(Broken::Answer), Err)
     }
 
-    fn take(&mut self, said: Said<'_>, dialect: Dialect, broken: &mut Option<Broken>) {
+    fn take(&mut self, said: &Said<'_>, dialect: Dialect, broken: &mut Option<Broken>) {
         if broken.is_some() {
             return;
         }
-        match said {
+        match *said {
             Said::Head(head) if head.status == 101 => match self.upgrade(&head) {
                 Ok(()) => self.reply = Reply::Upgraded,
                 Err(how) => *broken = Some(Broken::Unsayable(how)),
