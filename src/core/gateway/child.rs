@@ -85,9 +85,8 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     bound?;
     let failed = |error: std::io::Error| format!("epoll: {}", why(&error));
     let poll = Poll::new().map_err(failed)?;
-    let grace = u32::try_from(birth.settings.mapping.grace_ms / 1_000).unwrap_or(u32::MAX);
     // Each process shares out its requests in an order of its own.
-    let rules = Rules::of(&birth.config, grace, u64::from(process::id().unsigned_abs()));
+    let rules = Rules::of(&birth.config, u64::from(process::id().unsigned_abs()));
     let route = Route::new(&birth.settings.mapping, &birth.own, rules)
         .map_err(|(option, why)| format!("{}-{option}: {why}", birth.router.name))?;
     let world = World {

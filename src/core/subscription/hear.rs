@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ruwsgi_wire::subscription::{Command, Malformed, Packet};
 
 use super::Moment;
-use super::node::{Fixed, Node};
+use super::node::Node;
 use super::nodes::Nodes;
 use super::place::Place;
 use super::rules::{MOST_OF_A_KEY, algorithm};
@@ -226,8 +226,7 @@ impl Nodes {
 
     fn meet(&mut self, said: Said<'_>, (key, place): (Rc<[u8]>, Place), sender: Sender, now: Moment) -> Heard {
         let (packet, datagram) = said;
-        let mut node = Node::new(key.clone(), &Fixed::at(place));
-        node.fixed = false;
+        let mut node = Node::new(key.clone(), place);
         (node.heard_ms, node.heard_unix) = (now.ms, now.unix);
         node.learn(packet, datagram, sender);
         let place = node.place.clone();
@@ -240,23 +239,15 @@ impl Nodes {
     }
 
     fn part(&mut self, key: Rc<[u8]>, place: Place, slot: Option<u32>) -> Heard {
-        let leaves = slot.filter(|slot| self.at(*slot).is_some_and(|node| !node.fixed));
-        if let Some(slot) = leaves {
-            self.remove(slot);
-        }
-        let what = if leaves.is_some() { What::Left } else { What::Unknown };
+        slot.into_iter().for_each(|slot| self.remove(slot));
+        let what = if slot.is_some() { What::Left } else { What::Unknown };
         Heard { what, key, place: Rc::new(place), ack: None }
     }
 }
 
 fn renew(node: &mut Node, (packet, datagram): Said<'_>, sender: Sender, now: Moment) -> Heard {
     let what = if node.failed_ms.is_some() { What::Back } else { What::Again };
-    // A fixed one stays what the configuration says, and has proven that it lives.
-    if node.fixed {
-        node.failed_ms = None;
-    } else {
-        node.learn(packet, datagram, sender);
-    }
+    node.learn(packet, datagram, sender);
     // What another process has told may be older.
     (node.heard_ms, node.heard_unix) = (now.ms.max(node.heard_ms), now.unix);
     Heard { what, key: node.key.clone(), place: node.place.clone(), ack: None }

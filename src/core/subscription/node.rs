@@ -17,29 +17,6 @@ pub struct NodeId {
     pub(super) serial: u32,
 }
 
-/// A node that the configuration names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fixed {
-    /// Where it is.
-    pub place: Place,
-    /// Its share, at least 1.
-    pub weight: u32,
-    /// The numbers of packets that go there.
-    pub modifiers: (u8, u8),
-    /// What it speaks, where that is not what the router speaks.
-    pub protocol: Option<Dialect>,
-    /// Only for when all of a lower number are gone.
-    pub backup: u32,
-}
-
-impl Fixed {
-    /// With nothing said but where it is.
-    #[must_use]
-    pub fn at(place: Place) -> Self {
-        Self { place, weight: 1, modifiers: (0, 0), protocol: None, backup: 0 }
-    }
-}
-
 /// What is known of a node.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -55,8 +32,6 @@ pub(super) struct Node {
     /// Its last announcement, as it was said, and by whom.
     pub said: Vec<u8>,
     pub sender: Sender,
-    /// It is there without being announced.
-    pub fixed: bool,
     /// When it was last announced.
     pub heard_ms: u64,
     pub heard_unix: u64,
@@ -74,21 +49,21 @@ pub(super) struct Node {
 }
 
 impl Node {
-    pub(super) fn new(key: Rc<[u8]>, fixed: &Fixed) -> Self {
-        let hash = hash(fixed.place.to_string().as_bytes());
+    /// One of which nothing but its place is known.
+    pub(super) fn new(key: Rc<[u8]>, place: Place) -> Self {
+        let hash = hash(place.to_string().as_bytes());
         Self {
             key,
-            place: Rc::new(fixed.place.clone()),
-            modifiers: fixed.modifiers,
-            protocol: fixed.protocol,
-            weight: fixed.weight.max(1),
-            backup: fixed.backup,
+            place: Rc::new(place),
+            modifiers: (0, 0),
+            protocol: None,
+            weight: 1,
+            backup: 0,
             cores: 0,
             load: 0,
             who: None,
             said: Vec::new(),
             sender: Sender::default(),
-            fixed: true,
             heard_ms: 0,
             heard_unix: 0,
             failed_ms: None,
@@ -98,7 +73,7 @@ impl Node {
             last_requests: 0,
             received_bytes: 0,
             sent_bytes: 0,
-            balance: Candidate { weight: fixed.weight.max(1), in_flight: 0, turn: 0, credit: 0, hash },
+            balance: Candidate { weight: 1, in_flight: 0, turn: 0, credit: 0, hash },
         }
     }
 
@@ -121,7 +96,7 @@ impl Node {
 
     /// Nobody has said that it is gone, and it was not silent for too long.
     pub(super) fn is_known(&self, tolerance_ms: u64, now_ms: u64) -> bool {
-        !self.gone && (self.fixed || now_ms <= self.heard_ms.saturating_add(tolerance_ms))
+        !self.gone && now_ms <= self.heard_ms.saturating_add(tolerance_ms)
     }
 }
 

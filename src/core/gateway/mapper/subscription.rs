@@ -99,14 +99,11 @@ impl Mapper for Subscribed {
     }
 
     fn failed(&mut self, id: &Id, now_ms: u64) -> bool {
-        announced(id).is_some_and(|id| self.nodes.failed(id, now_ms).is_some())
+        announced(id).is_some_and(|id| self.nodes.failed(id, now_ms))
     }
 
-    fn reached(&mut self, id: &Id) {
-        if let Some(id) = announced(id) {
-            self.nodes.reached(id);
-        }
-    }
+    /// It says so itself.
+    fn reached(&mut self, _: &Id) {}
 
     fn began(&mut self, id: &Id) {
         if let Some(id) = announced(id) {
