@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::signal::Signal;
 
 use crate::harness::network::{Host, Network};
@@ -267,12 +269,16 @@ fn a_partition_heals_within_one_announcement() {
     assert_eq!(cluster.all(), BTreeSet::from([1]));
     let log = &cluster.router.as_ref().unwrap().log;
     log.wait_for("has announced nothing for 4 s");
+    let known = log.text().matches("new node").count();
     node.hears_all();
     router.hears_all();
     let healed = Instant::now();
+    log.wait_for_nth("new node", known + 1);
+    // It announces itself each second; the rest is for a machine that is busy.
+    let heard = healed.elapsed();
+    assert!(heard < Duration::from_secs(3), "{heard:?}");
     cluster.wait_for(&BTreeSet::from([1, 2]));
-    println!("used again {:?} after the partition healed", healed.elapsed());
-    assert!(healed.elapsed() < Duration::from_secs(10));
+    println!("heard {heard:?} after the partition healed, and used again after {:?}", healed.elapsed());
 }
 
 #[test]
@@ -348,10 +354,10 @@ fn delay(listener: &TcpListener, to: SocketAddr, over: &AtomicBool) {
     }
     listener.set_nonblocking(true).unwrap();
     while !over.load(Ordering::Relaxed) {
-        let Ok((front, _)) = listener.accept() else {
-            std::thread::sleep(Duration::from_millis(3));
-            continue;
-        };
+        // Somebody connects, or it is time to look whether it is over.
+        let mut waited = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        poll(&mut waited, 100_u8).unwrap();
+        let Ok((front, _)) = listener.accept() else { continue };
         front.set_nonblocking(false).unwrap();
         let Ok(back) = TcpStream::connect(to) else { continue };
         let (front2, back2) = (front.try_clone().unwrap(), back.try_clone().unwrap());

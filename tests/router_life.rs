@@ -2,7 +2,7 @@
 //! a reload, another one after a death.
 
 use std::net::{SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use ruwsgi_wire::subscription::{Command, Packet};
@@ -61,6 +61,56 @@ fn all_processes_know_what_one_has_heard() {
         assert_eq!(status(&server, "a"), 503);
     }
     server.stop();
+}
+
+#[test]
+fn the_only_process_dies_and_nobody_is_forgotten() {
+    let (server, ear) = router("subscription-tolerance = 300");
+    let born = Instant::now();
+    let backend = backend(OK);
+    let gone = crate::harness::backend::nobody();
+    say(ear, Command::Subscribe, "a", backend.address);
+    say(ear, Command::Subscribe, "b", gone);
+    server.log.wait_for_nth("new node", 2);
+    let keeps = |address: SocketAddr| {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", server.master().pid)).unwrap().flatten();
+        let memory = files.filter(|file| {
+            std::fs::read_link(file.path()).is_ok_and(|name| name.to_string_lossy().starts_with("/memfd:"))
+        });
+        let texts = memory.map(|file| String::from_utf8_lossy(&std::fs::read(file.path()).unwrap()).into_owned());
+        texts.collect::<String>().contains(&address.to_string())
+    };
+    eventually("the master keeps what is known", || (keeps(backend.address) && keeps(gone)).then_some(()));
+    say(ear, Command::Unsubscribe, "b", gone);
+    server.wait_for("has left");
+    eventually("and what has changed since", || (keeps(backend.address) && !keeps(gone)).then_some(()));
+    // One that dies early may have died of what it was told.
+    eventually("two seconds of life", || (born.elapsed() > Duration::from_millis(2_100)).then_some(()));
+    let before = processes(&server)[0];
+    before.signal(Signal::SIGKILL);
+    server.wait_for("the next one comes now");
+    assert_eq!([status(&server, "a"), status(&server, "b")], [200, 503]);
+    server.log.wait_for_nth("new node", 3);
+    assert!(!before.alive());
+    server.stop();
+}
+
+#[test]
+fn connections_are_shared_out_among_the_processes() {
+    let backend = Backend::saying(OK);
+    let lines = format!("http = 127.0.0.1:0\nhttp-to = http://{}\nhttp-processes = 3", backend.address);
+    let server = Site::empty().ini(&lines).launch();
+    (1..=3).for_each(|number| drop(server.wait_for(&format!("http {number} (pid "))));
+    let clients: Vec<Client> = (0..240)
+        .map(|_| {
+            let mut client = server.connect();
+            client.get("/");
+            client
+        })
+        .collect();
+    let sockets = |process: &Process| process.descriptors().iter().filter(|name| name.starts_with("socket:")).count();
+    let shares: Vec<usize> = processes(&server).iter().map(sockets).collect();
+    assert!(shares.iter().all(|share| *share > 40), "{shares:?} of {} connections", clients.len());
 }
 
 #[test]

@@ -249,6 +249,46 @@ fn slow_clients_and_backends_cost_little_memory() {
 }
 
 #[test]
+fn a_backend_that_reads_slowly_costs_little_memory() {
+    const BYTES: usize = 50_000_000;
+    // Reads nothing of the body until it is told to.
+    let gate = std::sync::Arc::new(AtomicBool::new(false));
+    let open = gate.clone();
+    let backend = Backend::new(move |_, stream| {
+        let mut got = read_head(stream).len();
+        eventually("the gate is open", || open.load(Ordering::Relaxed).then_some(()));
+        let mut some = vec![0; 1 << 20];
+        while got < BYTES {
+            got += stream.read(&mut some).unwrap();
+        }
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    });
+    let server = router(&to(&[&backend]));
+    let router = routers(&server)[0];
+    let resident = || -> usize {
+        let told = router.status("VmRSS").unwrap();
+        told.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
+    };
+    let before = resident();
+    let mut sender = std::net::TcpStream::connect(server.address()).unwrap();
+    sender.write_all(format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {BYTES}\r\n\r\n").as_bytes()).unwrap();
+    sender.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+    let body = vec![b'x'; BYTES];
+    let mut sent = 0;
+    while let Ok(more @ 1..) = sender.write(&body[sent..]) {
+        sent += more;
+    }
+    assert!(sent < BYTES, "somebody has taken all of it");
+    assert!(resident() < before + 600, "{} KiB more", resident() - before);
+    gate.store(true, Ordering::Relaxed);
+    sender.set_write_timeout(None).unwrap();
+    sender.write_all(&body[sent..]).unwrap();
+    let mut answer = [0; 12];
+    sender.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200");
+}
+
+#[test]
 fn nobody_waits_for_the_end_of_a_large_transfer() {
     // Sends for as long as somebody reads.
     let backend = Backend::new(|_, stream| {

@@ -295,6 +295,27 @@ fn the_instance_hears_that_it_is_known() {
 }
 
 #[test]
+fn what_is_said_at_the_notify_socket_is_in_the_log() {
+    let router = Router::start(Site::empty(), "");
+    let to = format!("subscribe-to = {}:k\nnotify-socket = notify.sock\nvacuum = true", router.ear);
+    let node = instance("ours", &to);
+    node.wait_for("[notify-socket] [subscription ack] k => new node: 127.0.0.1:");
+    let path = node.path("notify.sock");
+    let mouth = UnixDatagram::unbound().unwrap();
+    for number in 0..40 {
+        mouth.send_to(format!("line {number}\nworker 9 (pid 1) ready\n").as_bytes(), &path).unwrap();
+    }
+    node.wait_for("[notify-socket] line 39\\nworker 9");
+    assert!(!node.log.text().contains("\nworker 9"), "nobody begins a line of the log");
+    node.stop();
+    assert!(!path.exists());
+    let run = |lines: &str| Site::empty().ini(&format!("socket = :0\nwsgi-file = app.py\n{lines}")).run();
+    run("notify-socket = 127.0.0.1:1").failed(1, &["notify-socket", "is no path", "uwsgi.ini:4"]);
+    let long = format!("subscription-notify-socket = /{}", "x".repeat(101));
+    run(&long).failed(1, &["subscription-notify-socket", "longer than 101 bytes", "uwsgi.ini:4"]);
+}
+
+#[test]
 fn each_process_of_a_router_knows_each_node() {
     let router = Router::start(Site::empty(), "fastrouter-processes = 3");
     for number in 1..=3 {

@@ -6,7 +6,8 @@
 
 #![forbid(unsafe_code)]
 
-use ruwsgi_core::gateway::{Asking, Front, Mapping, Node, Patience, Router, Settings, Visitor};
+use ruwsgi_core::gateway::{Asking, Front, Node, Patience, Router, Settings, Visitor};
+use ruwsgi_core::router_settings;
 use ruwsgi_options::Config;
 use ruwsgi_wire::client::{Client, Dialect, Passed, Unaskable};
 use ruwsgi_wire::{Exchange, Key, Limits, Name, Vars, uwsgi};
@@ -14,8 +15,6 @@ use ruwsgi_wire::{Exchange, Key, Limits, Name, Vars, uwsgi};
 /// The router.
 pub const ROUTER: Router = Router { name: "fastrouter", settings, front };
 
-/// So many bytes may wait for a side.
-const ROOM: usize = 32 * 1024;
 /// The largest packet that the protocol can say.
 const MOST_BYTES: usize = 65_535;
 
@@ -24,34 +23,16 @@ fn settings(config: &Config) -> Option<Settings> {
     if said.addresses.is_empty() {
         return None;
     }
-    let mapping = Mapping {
-        pattern: said.pattern.clone(),
-        subscription: said.subscription_servers.clone(),
-        fallback_key: said.fallback_key.clone(),
-        base: said.base.clone(),
-        socket: said.socket,
-        to: said.to.clone(),
-        fallback: said.fallback.clone(),
-        fallback_without_key: said.fallback_on_no_key,
-        dialect: Dialect::Uwsgi,
-        retries: said.max_retries,
-        grace_ms: u64::from(said.grace) * 1_000,
-    };
+    let mut settings = router_settings!(config, said, said.addresses, "fastrouter-stats");
+    settings.mapping.fallback_key = said.fallback_key.clone();
+    settings.mapping.fallback_without_key = said.fallback_on_no_key;
+    settings.mapping.retries = said.max_retries;
     Some(Settings {
-        listeners: said.addresses.clone(),
-        processes: said.processes,
-        mapping,
         patience: Patience::new(said.timeout, None, None),
-        events: said.events,
-        quiet: said.quiet > 0,
-        cheap: said.cheap,
-        stats: said.stats.clone().map(|address| ("fastrouter-stats", address)),
-        stats_http: config.stats.stats_http,
         user: said.uid.clone(),
         group: said.gid.clone(),
-        most_body: None,
         post_buffering: said.post_buffering,
-        room: ROOM,
+        ..settings
     })
 }
 

@@ -6,9 +6,10 @@
 
 #![forbid(unsafe_code)]
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
-use ruwsgi_core::gateway::{Asking, Front, Mapping, Patience, Router, Settings, Visitor};
+use ruwsgi_core::gateway::{Asking, Front, Patience, Router, Settings, Visitor};
+use ruwsgi_core::router_settings;
 use ruwsgi_options::Config;
 use ruwsgi_sys::listen::At;
 use ruwsgi_wire::client::{Client, Dialect, Passed, Unaskable};
@@ -19,29 +20,16 @@ use ruwsgi_wire::{Exchange, Key, Limits, Name, Vars, http};
 /// The router.
 pub const ROUTER: Router = Router { name: "http", settings, front };
 
-/// So many other backends are asked where one fails, as in uWSGI.
-const RETRIES: u32 = 3;
-/// So many bytes may wait for a side.
-const ROOM: usize = 32 * 1024;
-
 fn settings(config: &Config) -> Option<Settings> {
     let (http, sockets) = (&config.http, &config.sockets);
     if config.routed.is_empty() {
         return None;
     }
-    let mut mapping = Mapping {
-        pattern: http.pattern.clone(),
-        subscription: http.subscription_servers.clone(),
-        fallback_key: http.fallback_key.clone(),
-        base: http.base.clone(),
-        socket: http.socket,
-        to: http.to.clone(),
-        fallback: http.fallback.clone(),
-        fallback_without_key: true,
-        dialect: if http.backend_http { Dialect::Http } else { Dialect::Uwsgi },
-        retries: RETRIES,
-        grace_ms: u64::from(http.grace) * 1_000,
-    };
+    let mut settings = router_settings!(config, http, config.routed, "http-stats");
+    let mapping = &mut settings.mapping;
+    mapping.fallback_key = http.fallback_key.clone();
+    mapping.fallback_without_key = true;
+    mapping.dialect = if http.backend_http { Dialect::Http } else { Dialect::Uwsgi };
     let named = mapping.pattern.is_some() || mapping.base.is_some() || !mapping.to.is_empty();
     if !named && mapping.subscription.is_empty() && mapping.socket.is_none() {
         // Nobody says for whom: for the workers of this instance.
@@ -49,22 +37,13 @@ fn settings(config: &Config) -> Option<Settings> {
     }
     let silence = sockets.http_timeout.or(sockets.socket_timeout);
     let keepalive_ms = config.keepalive().map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
-    let patience = Patience { keepalive_ms, ..Patience::new(silence, http.headers_timeout, http.connect_timeout) };
     Some(Settings {
-        listeners: config.routed.clone(),
-        processes: http.processes,
-        mapping,
-        patience,
-        events: http.events,
-        quiet: http.quiet > 0,
-        cheap: http.cheap,
-        stats: http.stats.clone().map(|address| ("http-stats", address)),
-        stats_http: config.stats.stats_http,
+        patience: Patience { keepalive_ms, ..Patience::new(silence, http.headers_timeout, http.connect_timeout) },
         user: http.uid.clone(),
         group: http.gid.clone(),
         most_body: (sockets.limit_post > 0).then_some(sockets.limit_post),
         post_buffering: http.post_buffering,
-        room: ROOM,
+        ..settings
     })
 }
 
@@ -183,7 +162,8 @@ impl Http {
         push(vars, b"UWSGI_ROUTER", b"http");
         match address {
             Some(address) => {
-                vars.set(Key::RemoteAddr, address.ip().to_string().as_bytes());
+                let ip = vars.add_with(|out| push_ip(address.ip(), out));
+                vars.set_span(Key::RemoteAddr, ip);
                 vars.set(Key::RemotePort, text.format(address.port()).as_bytes());
             }
             None => vars.set(Key::RemoteAddr, b""),
@@ -242,6 +222,19 @@ fn fields<'v>(vars: &'v Vars, name: &'v str) -> impl Iterator<Item = &'v [u8]> {
         Name::Field(known) if known.eq_ignore_ascii_case(name.as_bytes()) => Some(value),
         _ => None,
     })
+}
+
+/// Appends an address as text. Most are of IPv4, and and are written without what `Display` brings along.
+fn push_ip(ip: IpAddr, out: &mut Vec<u8>) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (index, part) in ip.octets().into_iter().enumerate() {
+                out.extend_from_slice(if index > 0 { b"." } else { b"" });
+                out.extend_from_slice(itoa::Buffer::new().format(part).as_bytes());
+            }
+        }
+        ip => out.extend_from_slice(ip.to_string().as_bytes()),
+    }
 }
 
 fn push(vars: &mut Vars, name: &[u8], value: &[u8]) {

@@ -5,11 +5,12 @@
 
 use std::net::SocketAddr;
 
-use ruwsgi_core::gateway::{Asking, Front, Mapping, Node, Patience, Router, Settings, Visitor};
+use ruwsgi_core::gateway::{Asking, Front, Node, Patience, Router, Settings, Visitor};
+use ruwsgi_core::router_settings;
 use ruwsgi_options::Config;
 use ruwsgi_sys::listen::At;
 use ruwsgi_sys::stream::Peer;
-use ruwsgi_wire::client::{Client, Dialect, Unaskable};
+use ruwsgi_wire::client::{Client, Unaskable};
 use ruwsgi_wire::{Exchange, Vars, proxy};
 
 /// The router.
@@ -24,39 +25,14 @@ fn settings(config: &Config) -> Option<Settings> {
     if said.addresses.is_empty() {
         return None;
     }
-    let mapping = Mapping {
-        pattern: said.pattern.clone(),
-        subscription: said.subscription_servers.clone(),
-        fallback_key: None,
-        base: said.base.clone(),
-        socket: said.socket,
-        to: said.to.clone(),
-        fallback: said.fallback.clone(),
-        fallback_without_key: true,
-        dialect: Dialect::Uwsgi,
-        retries: said.max_retries,
-        grace_ms: u64::from(said.grace) * 1_000,
-    };
+    let mut settings = router_settings!(config, said, said.addresses, "rawrouter-stats");
+    settings.mapping.fallback_without_key = true;
+    settings.mapping.retries = said.max_retries;
     let room = match usize::try_from(said.buffer_size) {
         Ok(0) | Err(_) => ROOM,
         Ok(asked) => asked.max(LEAST_ROOM),
     };
-    Some(Settings {
-        listeners: said.addresses.clone(),
-        processes: said.processes,
-        mapping,
-        patience: Patience::new(said.timeout, None, None),
-        events: said.events,
-        quiet: said.quiet > 0,
-        cheap: said.cheap,
-        stats: said.stats.clone().map(|address| ("rawrouter-stats", address)),
-        stats_http: config.stats.stats_http,
-        user: None,
-        group: None,
-        most_body: None,
-        post_buffering: 0,
-        room,
-    })
+    Some(Settings { patience: Patience::new(said.timeout, None, None), room, ..settings })
 }
 
 fn front(config: &Config) -> Box<dyn Front> {

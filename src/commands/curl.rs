@@ -210,15 +210,15 @@ impl Hearing {
     fn show(&mut self, heard: &[Heard]) -> io::Result<bool> {
         for one in heard {
             match one {
-                Heard::Head(head) => {
-                    self.status = head.status;
+                Heard::Head { status, raw } => {
+                    self.status = *status;
                     if self.verbose {
-                        let text = String::from_utf8_lossy(&head.raw);
+                        let text = String::from_utf8_lossy(raw);
                         let text: String = text.lines().map(|line| format!("< {line}\n")).collect();
                         io::stderr().write_all(text.as_bytes())?;
                     }
                     if self.show_head {
-                        io::stdout().write_all(&head.raw)?;
+                        io::stdout().write_all(raw)?;
                     }
                 }
                 Heard::Data(data) => {

@@ -1125,6 +1125,8 @@ options! {
         ["subscribe-with-modifier1"] => with_modifier1: MaybeModifier;
         /// routers may say there, in datagrams, that they know this instance
         ["subscription-notify-socket"] => notify_socket: Text as "FILE";
+        /// the same, and what is said there comes into the log
+        ["notify-socket"] => notices: Text as "FILE";
         /// take no new requests from routers while a reload is under way
         ["unsubscribe-on-graceful-reload"] => off_at_reload: Flag;
         /// tell routers nothing before S is written into the FIFO

@@ -1,6 +1,6 @@
 //! Datagram sockets: who sends, as the kernel says, over unix sockets and over UDP. Never blocks.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::linux::net::SocketAddrExt;
@@ -8,20 +8,19 @@ use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::{SocketAddr as UnixAddr, UnixDatagram};
 use std::path::Path;
 
-use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, UnixCredentials, recvmsg, setsockopt, sockopt};
+use nix::sys::socket::{setsockopt, sockopt};
 
 use crate::listen::{Place, set_umask};
+use crate::stream;
 
 /// Each datagram over this unix socket carries the pid, user and group of its sender, in both directions.
 pub fn identify(socket: BorrowedFd<'_>) -> io::Result<()> {
     Ok(setsockopt(&socket, sockopt::PassCred, &true)?)
 }
 
-/// A datagram that has come.
+/// How a datagram has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Came {
-    /// So many bytes; of one that is larger than the room, what fits.
-    pub length: usize,
     /// It is larger than the room.
     pub cut: bool,
     /// Its sender's address, over UDP.
@@ -78,34 +77,108 @@ pub fn enlarge(socket: BorrowedFd<'_>, bytes: usize) {
     let _ = setsockopt(&socket, sockopt::RcvBuf, &bytes);
 }
 
-/// The next datagram. `None`: none is there.
-pub fn receive(socket: BorrowedFd<'_>, room: &mut [u8]) -> io::Result<Option<Came>> {
-    let mut control = nix::cmsg_space!(UnixCredentials);
-    let mut parts = [IoSliceMut::new(room)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let came = loop {
-        match recvmsg::<SockaddrStorage>(socket.as_raw_fd(), &mut parts, Some(&mut control), flags) {
-            Err(nix::errno::Errno::EINTR) => {}
-            Err(nix::errno::Errno::EAGAIN) => return Ok(None),
-            Err(error) => return Err(error.into()),
-            Ok(came) => break came,
+/// What one datagram is received into, beside its bytes.
+#[derive(Clone, Copy)]
+struct Slip {
+    part: libc::iovec,
+    sender: libc::sockaddr_storage,
+    /// Large enough for the credentials of one sender, and aligned as a `cmsghdr` is.
+    control: [u64; 8],
+}
+
+/// Room for datagrams that are received together: one call for many of them.
+pub struct Batch {
+    room: Vec<u8>,
+    most_bytes: usize,
+    slips: Vec<Slip>,
+    /// In one piece, as the call wants them.
+    headers: Vec<libc::mmsghdr>,
+}
+
+impl Batch {
+    /// For so many datagrams of so many bytes.
+    #[must_use]
+    pub fn new(count: usize, most_bytes: usize) -> Self {
+        // SAFETY: all of these are plain numbers and pointers, for which zeros are values.
+        let (slip, header) = unsafe { std::mem::zeroed() };
+        Self { room: vec![0; count * most_bytes], most_bytes, slips: vec![slip; count], headers: vec![header; count] }
+    }
+
+    /// Receives what is there, and gives each to `take`; how many there were. Fewer than there is room for: these were
+    /// all.
+    pub fn receive(&mut self, socket: BorrowedFd<'_>, mut take: impl FnMut(&[u8], Came)) -> io::Result<usize> {
+        let count = loop {
+            self.prepare();
+            let (headers, most) = (self.headers.as_mut_ptr(), self.headers.len() as libc::c_uint);
+            let flags = libc::MSG_DONTWAIT | libc::MSG_CMSG_CLOEXEC;
+            // SAFETY: each header points to places of `self` that nobody else uses meanwhile, with their lengths.
+            match unsafe { libc::recvmmsg(socket.as_raw_fd(), headers, most, flags, std::ptr::null_mut()) } {
+                count @ 0.. => break count as usize,
+                _ => match io::Error::last_os_error() {
+                    error if error.kind() == io::ErrorKind::Interrupted => {}
+                    error if error.kind() == io::ErrorKind::WouldBlock => return Ok(0),
+                    error => return Err(error),
+                },
+            }
+        };
+        let pieces = self.room.chunks(self.most_bytes).zip(&self.headers).zip(&self.slips);
+        for ((room, header), slip) in pieces.take(count) {
+            let length = (header.msg_len as usize).min(room.len());
+            take(&room[..length], Came::of(&header.msg_hdr, slip));
         }
-    };
-    let ip = came.address.as_ref().and_then(|address| {
-        let v4 = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
-        v4.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
-    });
-    let credentials = came.cmsgs()?.find_map(|message| match message {
-        ControlMessageOwned::ScmCredentials(sender) => Some((sender.pid(), sender.uid(), sender.gid())),
-        _ => None,
-    });
-    Ok(Some(Came { length: came.bytes, cut: came.flags.contains(MsgFlags::MSG_TRUNC), ip, credentials }))
+        Ok(count)
+    }
+
+    /// Points the headers to the room, all of it free.
+    fn prepare(&mut self) {
+        let rooms = self.room.chunks_mut(self.most_bytes);
+        for ((slip, header), room) in self.slips.iter_mut().zip(&mut self.headers).zip(rooms) {
+            slip.part = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+            // One that has no address says none.
+            slip.sender.ss_family = 0;
+            header.msg_hdr = libc::msghdr {
+                msg_name: (&raw mut slip.sender).cast(),
+                msg_namelen: size_of::<libc::sockaddr_storage>() as libc::socklen_t,
+                msg_iov: &raw mut slip.part,
+                msg_iovlen: 1,
+                msg_control: slip.control.as_mut_ptr().cast(),
+                msg_controllen: size_of_val(&slip.control) as _,
+                ..header.msg_hdr
+            };
+        }
+    }
+}
+
+impl Came {
+    fn of(header: &libc::msghdr, slip: &Slip) -> Self {
+        let mut credentials = None;
+        // SAFETY: the kernel has written whole messages into `msg_control`, and their length into `msg_controllen`.
+        unsafe {
+            let mut next = libc::CMSG_FIRSTHDR(header);
+            while let Some(message) = next.as_ref() {
+                if (message.cmsg_level, message.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) {
+                    let sender = libc::CMSG_DATA(next).cast::<libc::ucred>().read_unaligned();
+                    credentials = Some((sender.pid, sender.uid, sender.gid));
+                }
+                next = libc::CMSG_NXTHDR(header, next);
+            }
+        }
+        let cut = header.msg_flags & libc::MSG_TRUNC != 0;
+        Self { cut, ip: stream::peer(&slip.sender).ip(), credentials }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+
+    /// Everything that has come, three at a time.
+    fn all(ear: &OwnedFd, most_bytes: usize) -> Vec<(Vec<u8>, Came)> {
+        let (mut batch, mut found) = (Batch::new(3, most_bytes), Vec::new());
+        while batch.receive(ear.as_fd(), |bytes, came| found.push((bytes.to_vec(), came))).unwrap() > 0 {}
+        found
+    }
 
     #[test]
     fn who_sends_is_told_by_the_kernel() {
@@ -115,11 +188,10 @@ mod tests {
         assert_eq!(look(&path).unwrap(), Place::Live);
         let mouth = UnixDatagram::unbound().unwrap();
         mouth.send_to(b"hello", &path).unwrap();
-        let mut room = [0; 4];
-        let came = receive(ear.as_fd(), &mut room).unwrap().unwrap();
-        assert_eq!((came.length, came.cut, came.ip), (4, true, None));
-        assert_eq!(came.credentials.map(|(pid, ..)| pid), Some(std::process::id() as i32));
-        assert_eq!(receive(ear.as_fd(), &mut room).unwrap(), None);
+        let came = all(&ear, 4);
+        assert_eq!((&came[0].0[..], came[0].1.cut, came[0].1.ip), (&b"hell"[..], true, None));
+        assert_eq!(came[0].1.credentials.map(|(pid, ..)| pid), Some(std::process::id() as i32));
+        assert_eq!(all(&ear, 4), []);
         drop(ear);
         assert_eq!(look(&path).unwrap(), Place::Stale);
         std::fs::remove_file(&path).unwrap();
@@ -127,7 +199,7 @@ mod tests {
         let name = format!("ruwsgi-datagram-{}", std::process::id());
         let ear = abstract_unix(name.as_bytes()).unwrap();
         mouth.send_to_addr(b"hi", &UnixAddr::from_abstract_name(&name).unwrap()).unwrap();
-        assert_eq!(receive(ear.as_fd(), &mut room).unwrap().map(|came| came.credentials), Some(None));
+        assert_eq!(all(&ear, 4), [(b"hi".to_vec(), Came { cut: false, ip: None, credentials: None })]);
     }
 
     #[test]
@@ -135,8 +207,13 @@ mod tests {
         let ear = udp("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = UdpSocket::from(ear.try_clone().unwrap()).local_addr().unwrap();
         enlarge(ear.as_fd(), 1 << 20);
-        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", address).unwrap();
-        let came = receive(ear.as_fd(), &mut [0; 16]).unwrap().unwrap();
-        assert_eq!((came.length, came.cut, came.ip), (5, false, Some("127.0.0.1".parse().unwrap())));
+        let mouth = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for text in [&b"hello"[..], b"", b"wide world", b"more"] {
+            mouth.send_to(text, address).unwrap();
+        }
+        let came = all(&ear, 16);
+        let texts: Vec<&[u8]> = came.iter().map(|(bytes, _)| &bytes[..]).collect();
+        assert_eq!(texts, [&b"hello"[..], b"", b"wide world", b"more"], "more than one call takes");
+        assert!(came.iter().all(|(_, came)| !came.cut && came.ip == Some("127.0.0.1".parse().unwrap())));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{Epoll as Raw, EpollCreateFlags, EpollEvent, EpollFlags};
@@ -100,6 +100,18 @@ impl Epoll {
             Ok(_) | Err(nix::errno::Errno::EINTR) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Has an epoll instance that somebody else drives watch a descriptor that several processes watch: an edge for what
+/// comes, and only one of those that wait is woken. Events carry `token`. Removed by EPOLL_CTL_DEL, like any other.
+pub fn share(epoll: RawFd, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
+    let events = (libc::EPOLLIN | libc::EPOLLET | libc::EPOLLEXCLUSIVE) as u32;
+    let mut event = libc::epoll_event { events, u64: token as u64 };
+    // SAFETY: epoll_ctl reads one event; whatever `epoll` is, it says so.
+    match unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

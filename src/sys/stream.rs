@@ -72,7 +72,8 @@ pub fn accept(listener: BorrowedFd<'_>) -> io::Result<Option<(OwnedFd, Peer)>> {
     Ok(Some((unsafe { OwnedFd::from_raw_fd(fd) }, peer(&address))))
 }
 
-fn peer(address: &libc::sockaddr_storage) -> Peer {
+/// Whose address that is; one of no family is nobody's.
+pub(crate) fn peer(address: &libc::sockaddr_storage) -> Peer {
     // SAFETY: the family says which of the two layouts the kernel wrote; the storage is large enough for both.
     unsafe {
         match i32::from(address.ss_family) {

@@ -16,7 +16,6 @@ use slab::Slab;
 use super::date::Now;
 use super::ears::Heard;
 use super::gate::{Door, Gate};
-use super::known::Known;
 use super::mapper::Route;
 use super::message::FromRouter;
 use super::settings::{Router, Settings};
@@ -25,6 +24,9 @@ use super::world::{Moderation, World};
 use crate::listeners::Bound;
 use crate::subscription::Rules;
 use crate::why;
+
+/// The master is told what a router knows so many times before that is too old to be believed.
+const ENTRUSTS: u64 = 3;
 
 /// What a process is to be.
 pub(super) struct Birth {
@@ -83,9 +85,8 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
     bound?;
     let failed = |error: std::io::Error| format!("epoll: {}", why(&error));
     let poll = Poll::new().map_err(failed)?;
-    let grace = u32::try_from(birth.settings.mapping.grace_ms / 1_000).unwrap_or(u32::MAX);
     // Each process shares out its requests in an order of its own.
-    let rules = Rules::of(&birth.config, grace, u64::from(process::id().unsigned_abs()));
+    let rules = Rules::of(&birth.config, u64::from(process::id().unsigned_abs()));
     let route = Route::new(&birth.settings.mapping, &birth.own, rules)
         .map_err(|(option, why)| format!("{}-{option}: {why}", birth.router.name))?;
     let world = World {
@@ -102,7 +103,7 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         owners: Slab::new(),
         again: Default::default(),
         soon: Default::default(),
-        known: Known::new(u64::from(birth.config.subscriptions.tolerance) * 1_000),
+        news: false,
         draining: false,
         requests: 0,
         told: Moderation::default(),
@@ -116,6 +117,9 @@ fn begin(birth: Birth, channel: Channel, words: RawFd) -> Result<Gate, String> {
         Gate::new(poll, world, doors, (channel, signals), (birth.stats, birth.ears, birth.log)).map_err(failed)?;
     if birth.awaits {
         gate.wait_for_others();
+    }
+    if birth.number == 1 {
+        gate.entrust_every(u64::from(birth.config.subscriptions.tolerance) * 1_000 / ENTRUSTS);
     }
     Ok(gate)
 }

@@ -32,6 +32,11 @@ impl Now {
         }
     }
 
+    /// Seconds since 1970.
+    pub(super) fn unix(&self) -> u64 {
+        self.second.max(0).unsigned_abs()
+    }
+
     /// The value of a `Date` field.
     pub(super) fn date(&self) -> &[u8] {
         &self.date

@@ -12,16 +12,16 @@ use mio::{Events, Interest, Poll, Token};
 use ruwsgi_log::Log;
 use ruwsgi_sys::channel::{Channel, Received};
 use ruwsgi_sys::listen::{self, At};
-use ruwsgi_sys::memory;
 use ruwsgi_sys::signal::Signals;
 use ruwsgi_sys::stream::{self, Peer};
-use ruwsgi_wire::subscription::MOST_BYTES;
+use ruwsgi_sys::{epoll, memory};
 use slab::Slab;
 
 use super::ears::Heard;
 use super::end::End;
 use super::front::Visitor;
-use super::known;
+use super::hearing::Hearing;
+use super::known::{self, Word};
 use super::link::Owner;
 use super::mapper::Subscribed;
 use super::message::{FromRouter, ToRouter};
@@ -37,8 +37,6 @@ const STATS: Token = Token(2);
 const DOORS: usize = 16;
 /// Where announcements are heard, behind the doors.
 const EARS: usize = 3_000;
-/// So many announcements are taken before others are heard.
-const HEAR: usize = 64;
 /// Sessions and links from here on, in turns.
 const FIRST: usize = 4096;
 
@@ -52,6 +50,8 @@ const SHUT_MS: u64 = 100;
 const TOLD_MS: u64 = 1_000;
 /// So many are let in before others are heard.
 const LET_IN: usize = 64;
+/// So many are let in by one process until it is the turn of another one.
+const TURN: u64 = 16;
 /// How long clients that wait may take for another request when others go on, in milliseconds: a close could meet it.
 const PARTING_MS: u64 = 5_000;
 
@@ -62,12 +62,27 @@ pub(super) struct Door {
     address: Rc<str>,
     /// There may be more who wait.
     more: bool,
+    /// So many were let in.
+    let_in: u64,
 }
 
 impl Door {
     pub(super) fn new(bound: Rc<Bound>, at: At) -> Self {
         let address = bound.name().1.into();
-        Self { bound, at: Rc::new(at), address, more: true }
+        Self { bound, at: Rc::new(at), address, more: true, let_in: 0 }
+    }
+
+    /// The kernel wakes the first of those that wait: whoever has been it for a while goes to the end of their line, so that
+    /// connections, which stay, are shared out among all.
+    fn stand_behind(&mut self, poll: &Poll, token: usize, processes: u32) {
+        self.let_in += 1;
+        if processes > 1 && self.let_in.is_multiple_of(TURN) {
+            let fd = self.bound.as_fd();
+            let _ = poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()));
+            if let Err(error) = epoll::share(poll.as_raw_fd(), fd, token) {
+                tracing::error!("epoll: {error}");
+            }
+        }
     }
 }
 
@@ -82,12 +97,13 @@ pub(super) struct Gate {
     channel: Channel,
     signals: Signals,
     teller: Option<Teller>,
-    ears: Vec<Rc<Heard>>,
-    /// There may be more to hear.
-    murmur: bool,
+    hearing: Hearing,
     /// The doors are shut until somebody announces itself.
     cheap: bool,
     log: Log,
+    /// How often the master is told what is known, and when it was.
+    entrusts_ms: Option<u64>,
+    entrusted_ms: u64,
     round_ms: u64,
     again_ms: u64,
     /// Until then nobody is let in.
@@ -112,12 +128,9 @@ impl Gate {
         registry.register(&mut SourceFd(&channel.as_raw_fd()), MASTER, Interest::READABLE)?;
         registry.register(&mut SourceFd(&signals.as_raw_fd()), SIGNALS, Interest::READABLE)?;
         for (number, door) in doors.iter().enumerate() {
-            let fd = door.bound.as_fd().as_raw_fd();
-            registry.register(&mut SourceFd(&fd), Token(DOORS + number), Interest::READABLE)?;
+            epoll::share(poll.as_raw_fd(), door.bound.as_fd(), DOORS + number)?;
         }
-        for (number, ear) in ears.iter().enumerate() {
-            registry.register(&mut SourceFd(&ear.as_raw_fd()), Token(EARS + number), Interest::READABLE)?;
-        }
+        let hearing = Hearing::new(ears, poll.as_raw_fd(), EARS)?;
         let teller = stats.map(|door| Teller::new(door, registry, STATS)).transpose()?;
         Ok(Self {
             poll,
@@ -128,10 +141,11 @@ impl Gate {
             channel,
             signals,
             teller,
-            ears,
-            murmur: true,
+            hearing,
             cheap: false,
             log,
+            entrusts_ms: None,
+            entrusted_ms: 0,
             round_ms: 0,
             again_ms: 0,
             shut_until_ms: 0,
@@ -142,6 +156,11 @@ impl Gate {
     /// Lets nobody in until others have told what they know.
     pub(super) fn wait_for_others(&mut self) {
         self.shut_until_ms = self.world.now.ms + TOLD_MS;
+    }
+
+    /// Has the master know what is known here, so often at least.
+    pub(super) fn entrust_every(&mut self, ms: u64) {
+        self.entrusts_ms = Some(ms);
     }
 
     /// Lives until it is told to end, or the master is gone.
@@ -182,17 +201,20 @@ impl Gate {
     fn wait(&self) -> Option<Duration> {
         let now = self.world.now.ms;
         let shut = self.shut_until_ms > now;
-        if self.murmur || !self.world.soon.is_empty() || self.doors.iter().any(|door| door.more) && !shut && !self.cheap
+        let hear = self.hearing.wake_ms();
+        if hear.is_some_and(|hear_ms| hear_ms <= now)
+            || !self.world.soon.is_empty()
+            || self.doors.iter().any(|door| door.more) && !shut && !self.cheap
         {
             return Some(Duration::ZERO);
         }
         let busy = !self.sessions.is_empty() || !self.world.owners.is_empty() || self.end_ms.is_some();
-        let known = self.world.route.subscribed.as_ref().is_some_and(|nodes| !nodes.is_empty());
+        let known = self.world.news || !self.knows_nobody();
         let told = self.teller.as_ref().is_some_and(Teller::is_busy);
         let round = (busy || told || known).then_some(self.round_ms);
         let again = (!self.world.again.is_empty()).then_some(self.again_ms);
         let open = shut.then_some(self.shut_until_ms);
-        let wake = [round, again, open].into_iter().flatten().min()?;
+        let wake = [round, again, open, hear].into_iter().flatten().min()?;
         // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
         Some(Duration::from_millis(wake.saturating_sub(now).max(1)))
     }
@@ -203,7 +225,7 @@ impl Gate {
             MASTER => return self.hear_master(),
             SIGNALS => return self.hear_signals(),
             STATS => self.tell_stats(),
-            Token(number) if (EARS..FIRST).contains(&number) => self.murmur = true,
+            Token(number) if (EARS..FIRST).contains(&number) => self.hearing.note(),
             Token(number) if number < FIRST => {
                 if let Some(door) = self.doors.get_mut(number - DOORS) {
                     door.more = true;
@@ -270,6 +292,7 @@ impl Gate {
                 let visitor = Visitor { peer, at, address: door.address.clone() };
                 let entry = self.sessions.vacant_entry();
                 let key = entry.key();
+                door.stand_behind(&self.poll, DOORS + number, self.world.settings.processes);
                 match End::new(fd, Token(FIRST + 2 * key), &self.world.registry, false) {
                     Ok(end) => {
                         entry.insert(Some(Box::new(Session::new(key, end, visitor, &self.world))));
@@ -293,36 +316,24 @@ impl Gate {
 
     /// Takes announcements, if there are any.
     fn listen(&mut self) {
-        if !std::mem::take(&mut self.murmur) || self.end_ms.is_some() {
-            return;
-        }
-        let mut room = [0; MOST_BYTES + 1];
-        for heard in &self.ears {
-            let ear = heard.ear.borrow();
-            for turn in 0..HEAR {
-                let (datagram, sender) = match ear.receive(&mut room) {
-                    Ok(Some(came)) => came,
-                    Ok(None) => break,
-                    Err(error) => {
-                        self.world.warn(format_args!("{ear}: {error}"));
-                        break;
-                    }
-                };
-                self.murmur |= turn + 1 == HEAR;
-                let Some(believed) = self.world.take_announcement(datagram, sender) else { continue };
-                believed.ack.iter().for_each(Ack::send);
-                if self.world.settings.processes > 1 {
-                    // Who misses this one hears the next.
-                    let _ = self.channel.send(&FromRouter::Heard(sender, datagram.to_vec()).encode(), &[]);
-                }
+        let Self { hearing, world, channel, poll, .. } = self;
+        let shared = world.settings.processes > 1;
+        let heard = hearing.listen((poll.registry(), poll.as_raw_fd()), world.now.ms, |datagram, sender| {
+            let Some(believed) = world.take_announcement(datagram, sender) else { return };
+            believed.ack.iter().for_each(Ack::send);
+            if shared {
+                // Who misses this one hears the next.
+                let _ = channel.send(&FromRouter::Heard(sender, datagram.to_vec()).encode(), &[]);
             }
+        });
+        if let Err(why) = heard {
+            self.world.warn(format_args!("{why}"));
         }
     }
 
     /// `-cheap`: the doors are shut while nobody is there to be asked.
     fn rest_if_cheap(&mut self) {
-        let empty = self.world.route.subscribed.as_ref().is_some_and(Subscribed::is_empty);
-        let cheap = self.world.settings.cheap && empty;
+        let cheap = self.world.settings.cheap && self.world.route.subscribed.is_some() && self.knows_nobody();
         if cheap == std::mem::replace(&mut self.cheap, cheap) {
             return;
         }
@@ -357,6 +368,7 @@ impl Gate {
         self.round_ms = now + ROUND_MS;
         self.world.expire_idle(false);
         self.world.forget_silent();
+        self.entrust();
         self.tell_stats();
         let late = |(key, slot): (usize, &Option<Box<Session>>)| {
             slot.as_ref().is_some_and(|session| session.deadline_ms <= now).then_some(key)
@@ -391,19 +403,36 @@ impl Gate {
         }
     }
 
-    /// For a process that begins.
-    fn tell_what_is_known(&self) {
-        let told = memory::sealed_file(&self.world.known.encode())
+    /// For a process that begins: now, or after the death of this one.
+    fn tell_what_is_known(&mut self) {
+        let Some(nodes) = &self.world.route.subscribed else { return };
+        let told = memory::sealed_file(&known::encode(nodes.words()))
             .and_then(|file| self.channel.send(&FromRouter::Known.encode(), &[file.as_fd()]));
         if let Err(error) = told {
-            tracing::error!("{}: what is known can't be told: {error}", self.world.name);
+            self.world.warn(format_args!("what is known can't be told: {error}"));
         }
+    }
+
+    /// The master keeps it, in case that all processes of the router die.
+    fn entrust(&mut self) {
+        let Some(every_ms) = self.entrusts_ms else { return };
+        let now = self.world.now.ms;
+        if std::mem::take(&mut self.world.news) || now >= self.entrusted_ms + every_ms && !self.knows_nobody() {
+            self.entrusted_ms = now;
+            self.tell_what_is_known();
+        }
+    }
+
+    fn knows_nobody(&self) -> bool {
+        self.world.route.subscribed.as_ref().is_none_or(Subscribed::is_empty)
     }
 
     fn learn(&mut self, file: Option<OwnedFd>) {
         let read = file.map(memory::read_sealed_file);
-        for (sender, datagram) in read.and_then(Result::ok).map(|bytes| known::decode(&bytes)).unwrap_or_default() {
-            self.world.take_announcement(&datagram, sender);
+        for Word { heard_ms, sender, datagram } in
+            read.and_then(Result::ok).map(|bytes| known::decode(&bytes)).unwrap_or_default()
+        {
+            self.world.take_word(&datagram, sender, heard_ms);
         }
         self.shut_until_ms = 0;
     }
@@ -427,6 +456,7 @@ impl Gate {
         for door in std::mem::take(&mut self.doors) {
             let _ = self.poll.registry().deregister(&mut SourceFd(&door.bound.as_fd().as_raw_fd()));
         }
+        self.hearing.end(self.poll.registry());
         self.world.draining = true;
         self.world.expire_idle(true);
         self.end_ms = Some(self.end_ms.map_or(now + mercy_ms, |end_ms| end_ms.min(now + mercy_ms)));

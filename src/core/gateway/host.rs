@@ -19,7 +19,7 @@ use super::legacy::mercy_ms;
 use super::mapper::Route;
 use super::message::{FromRouter, ToRouter};
 use super::settings::{Router, Settings};
-use super::supervise::{Event, Input, Order, Place, Supervision};
+use super::supervise::{EARLY_MS, Event, Input, Order, Place, Supervision};
 use super::target::Target;
 use crate::listeners::{Bound, door};
 use crate::subscription::Rules;
@@ -37,6 +37,8 @@ pub(crate) struct Gateways {
     pub(super) made: Made,
     /// There are processes of another executable, which the next configuration replaces in any case.
     pub(super) is_former: bool,
+    /// What the processes of a router last knew: a file for those that come when all of them are dead.
+    kept: BTreeMap<usize, OwnedFd>,
 }
 
 /// What a configuration makes of routers, and what it has bound for them.
@@ -67,19 +69,38 @@ pub(super) struct Line {
     /// `None`: it has closed its end.
     pub(super) channel: Option<Channel>,
     failure: Option<String>,
+    born_ms: u64,
+}
+
+impl Line {
+    /// Tells it what others have known.
+    fn learn(&mut self, file: &OwnedFd) {
+        self.awaits = false;
+        // Who does not hear it waits no longer than a moment.
+        let told = ToRouter::Known.encode();
+        let _ = self.channel.as_ref().map(|channel| channel.send(&told, &[file.as_fd()]));
+    }
 }
 
 impl Line {
     /// Of a process that another executable has left.
     pub(super) fn inherited((pid, router, shown): (i32, usize, String), up: bool, channel: Option<Channel>) -> Self {
-        Self { pid, router, shown, up, awaits: !up, channel, failure: None }
+        Self { pid, router, shown, up, awaits: !up, channel, failure: None, born_ms: 0 }
     }
 }
 
 impl Gateways {
     pub(crate) fn new(routers: &'static [Router], log: Log) -> Self {
-        let (plan, made) = (Supervision::default(), Made::default());
-        Self { routers, log, plan, lines: BTreeMap::new(), setup: None, made, is_former: false }
+        Self {
+            routers,
+            log,
+            plan: Supervision::default(),
+            lines: BTreeMap::new(),
+            setup: None,
+            made: Made::default(),
+            kept: BTreeMap::new(),
+            is_former: false,
+        }
     }
 
     /// Whether the routers that a configuration asks for could begin, and binds what they need beside listeners; an error has
@@ -181,7 +202,7 @@ impl Gateways {
                         self.lines.get_mut(&id).into_iter().for_each(|line| line.up = true);
                         self.feed(poll, Input::Up { id });
                     }
-                    FromRouter::Known => self.pass_known(id, &fds),
+                    FromRouter::Known => self.pass_known(id, fds),
                     FromRouter::Heard(sender, datagram) => self.pass_on(id, &ToRouter::Heard(sender, datagram)),
                     FromRouter::Failed(why) => {
                         self.lines.get_mut(&id).into_iter().for_each(|line| line.failure = Some(why.clone()));
@@ -196,6 +217,11 @@ impl Gateways {
     pub(crate) fn exited(&mut self, poll: &Poll, pid: i32, end: End) -> bool {
         let Some(id) = self.lines.iter().find(|(_, line)| line.pid == pid).map(|(id, _)| *id) else { return false };
         self.look(poll);
+        // Perhaps because of what it was told.
+        let early = |line: &&Line| clock::coarse_ms() < line.born_ms + EARLY_MS;
+        if let Some(router) = self.lines.get(&id).filter(early).map(|line| line.router) {
+            self.kept.remove(&router);
+        }
         self.feed(poll, Input::Exited { id, end });
         if let Some(Line { channel: Some(channel), .. }) = self.lines.remove(&id) {
             let _ = poll.registry().deregister(&mut SourceFd(&channel.as_raw_fd()));
@@ -273,15 +299,13 @@ impl Gateways {
         }
     }
 
-    /// Tells those who wait for it what a process of the same router knows.
-    fn pass_known(&mut self, id: u64, fds: &[OwnedFd]) {
-        let (Some(router), Some(file)) = (self.lines.get(&id).map(|line| line.router), fds.first()) else { return };
+    /// Keeps what a process knows, and tells those of the same router who wait for it.
+    fn pass_known(&mut self, id: u64, mut fds: Vec<OwnedFd>) {
+        let (Some(router), Some(file)) = (self.lines.get(&id).map(|line| line.router), fds.pop()) else { return };
         for line in self.lines.values_mut().filter(|line| line.router == router && line.awaits) {
-            line.awaits = false;
-            // Who does not hear it waits no longer than a moment.
-            let told = ToRouter::Known.encode();
-            let _ = line.channel.as_ref().map(|channel| channel.send(&told, &[file.as_fd()]));
+            line.learn(&file);
         }
+        self.kept.insert(router, file);
     }
 
     fn say(&self, id: u64, message: &ToRouter) {
@@ -310,6 +334,7 @@ impl Gateways {
         let knows = |(_, line): &(&u64, &Line)| line.router == number && line.up && line.channel.is_some();
         // The youngest: older ones may be leaving, and hear nothing any more.
         let elder = self.lines.iter().rfind(|line| hears && knows(line)).map(|(id, _)| *id);
+        let kept = self.kept.get(&number).filter(|_| hears && elder.is_none());
         let (ours, theirs) = Channel::pair().map_err(failed)?;
         poll.registry().register(&mut SourceFd(&ours.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
         let master = process::id();
@@ -327,25 +352,25 @@ impl Gateways {
                     own: setup.own.clone(),
                     stats: stats.map(|(_, bound)| bound.clone()),
                     ears: ears.map(|(_, ears)| ears.clone()).unwrap_or_default(),
-                    awaits: elder.is_some(),
+                    awaits: elder.is_some() || kept.is_some(),
                     log: self.log.clone(),
                     master,
                 };
                 process::exit_now(child::live(birth, theirs));
             }
             Side::Parent(pid) => {
-                self.lines.insert(
-                    id,
-                    Line {
-                        pid,
-                        router: number,
-                        shown,
-                        up: false,
-                        awaits: elder.is_some(),
-                        channel: Some(ours),
-                        failure: None,
-                    },
-                );
+                let mut line = Line {
+                    pid,
+                    router: number,
+                    shown,
+                    up: false,
+                    awaits: elder.is_some(),
+                    channel: Some(ours),
+                    failure: None,
+                    born_ms: clock::coarse_ms(),
+                };
+                kept.into_iter().for_each(|file| line.learn(file));
+                self.lines.insert(id, line);
                 elder.into_iter().for_each(|elder| self.say(elder, &ToRouter::Tell));
                 Ok(())
             }

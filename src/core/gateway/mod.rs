@@ -16,6 +16,7 @@ mod ears;
 mod end;
 mod front;
 mod gate;
+mod hearing;
 mod host;
 mod known;
 mod legacy;

@@ -28,6 +28,7 @@ impl Session {
             request.node = Some(node.clone());
             if request.repeatable
                 && !request.repeated
+                && node.target.dialect.keeps()
                 && let Some(link) = world.take_idle(&node, self.key)
             {
                 self.link = Some(link);

@@ -63,7 +63,7 @@ impl Relay<'_> {
     pub(super) fn hear(&mut self, client: &mut Client, input: &[u8]) -> Result<(), Broken> {
         let dialect = client.dialect();
         let mut broken = None;
-        let heard = client.listen(input, &mut |said| self.take(said, dialect, &mut broken));
+        let heard = client.listen(input, &mut |said| self.take(&said, dialect, &mut broken));
         broken.map_or(heard.map_err(Broken::Answer), Err)
     }
 
@@ -71,15 +71,15 @@ impl Relay<'_> {
     pub(super) fn hear_end(&mut self, client: &mut Client) -> Result<(), Broken> {
         let dialect = client.dialect();
         let mut broken = None;
-        let heard = client.listen_end(&mut |said| self.take(said, dialect, &mut broken));
+        let heard = client.listen_end(&mut |said| self.take(&said, dialect, &mut broken));
         broken.map_or(heard.map_err(Broken::Answer), Err)
     }
 
-    fn take(&mut self, said: Said<'_>, dialect: Dialect, broken: &mut Option<Broken>) {
+    fn take(&mut self, said: &Said<'_>, dialect: Dialect, broken: &mut Option<Broken>) {
         if broken.is_some() {
             return;
         }
-        match said {
+        match *said {
             Said::Head(head) if head.status == 101 => match self.upgrade(&head) {
                 Ok(()) => self.reply = Reply::Upgraded,
                 Err(how) => *broken = Some(Broken::Unsayable(how)),
@@ -103,7 +103,7 @@ impl Relay<'_> {
         }
     }
 
-    fn head(&mut self, head: &Head, dialect: Dialect) -> Result<(), &'static str> {
+    fn head(&mut self, head: &Head<'_>, dialect: Dialect) -> Result<(), &'static str> {
         let before = self.out.len();
         let said = self.say_head(head, dialect);
         if said.is_err() {
@@ -112,10 +112,11 @@ impl Relay<'_> {
         said
     }
 
-    fn say_head(&mut self, head: &Head, dialect: Dialect) -> Result<(), &'static str> {
-        let status = [head.status.to_string().as_bytes(), b" ", &head.reason].concat();
+    fn say_head(&mut self, head: &Head<'_>, dialect: Dialect) -> Result<(), &'static str> {
+        let digit = |by: u16| b'0' + (head.status / by % 10) as u8;
+        let status = [&[digit(100), digit(10), digit(1), b' '][..], head.reason].concat();
         self.exchange.status(&status, self.out).map_err(|_| "the status line of the answer is none")?;
-        for (name, value) in &head.fields {
+        for (name, value) in head.fields() {
             if !ends_here(head, name, dialect) {
                 let said = self.exchange.field(name, value, self.out);
                 said.map_err(|_| "a field of the answer is malformed")?;
@@ -126,7 +127,7 @@ impl Relay<'_> {
     }
 
     /// RFC 9110 7.8: only whoever has asked for it can be answered so.
-    fn upgrade(&mut self, head: &Head) -> Result<(), &'static str> {
+    fn upgrade(&mut self, head: &Head<'_>) -> Result<(), &'static str> {
         if !self.upgrade {
             return Err("the answer changes the protocol, and nobody has asked for that");
         }
@@ -135,12 +136,12 @@ impl Relay<'_> {
             let text = |byte: &u8| *byte == b'\t' || *byte >= b' ' && *byte != 0x7f;
             !name.is_empty() && name.iter().all(token) && value.iter().all(text)
         };
-        if !head.fields.iter().all(|(name, value)| whole(name, value)) {
+        if !head.fields().all(|(name, value)| whole(name, value)) {
             return Err("a field of the answer is malformed");
         }
         self.out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\n");
-        for (name, value) in &head.fields {
-            for part in [&name[..], b": ", value, b"\r\n"] {
+        for (name, value) in head.fields() {
+            for part in [name, b": ", value, b"\r\n"] {
                 self.out.extend_from_slice(part);
             }
         }
@@ -151,7 +152,7 @@ impl Relay<'_> {
 
 /// Fields that are about the connection to the backend (RFC 9110 7.6.1). A backend that is no HTTP server speaks as the
 /// origin server does: what it says about the connection is for the client's.
-fn ends_here(head: &Head, name: &[u8], dialect: Dialect) -> bool {
+fn ends_here(head: &Head<'_>, name: &[u8], dialect: Dialect) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     if is("Transfer-Encoding") {
         return true;
@@ -164,7 +165,7 @@ fn ends_here(head: &Head, name: &[u8], dialect: Dialect) -> bool {
 }
 
 /// The name is one of the options of `Connection`; those that mean something else don't become ones by that.
-fn is_option(head: &Head, name: &[u8]) -> bool {
+fn is_option(head: &Head<'_>, name: &[u8]) -> bool {
     let named =
         |value: &[u8]| value.split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(name));
     let framing =

@@ -259,8 +259,8 @@ impl Session {
 
     fn begin(&mut self, world: &mut World, bytes: usize, body: Body, expects: bool) -> Step {
         let key = world.front.key(&world.vars, &self.visitor).to_vec();
-        let rest = self.client.input.split_off(bytes);
-        let head = std::mem::replace(&mut self.client.input, rest);
+        let head = self.client.input[..bytes].to_vec();
+        self.client.input.drain(..bytes);
         let length = if let Body::Length(length) = body { length } else { 0 };
         let most = world.settings.most_body.into_iter().chain(world.front.most_expected().filter(|_| expects)).min();
         let mut request = Request::new(head, key, body);

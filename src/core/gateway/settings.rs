@@ -112,3 +112,72 @@ impl Mapping {
         none && self.to.is_empty() && self.fallback.is_empty()
     }
 }
+
+impl Default for Mapping {
+    /// No backends, which speak uwsgi, and the patience with them that uWSGI has.
+    fn default() -> Self {
+        Self {
+            pattern: None,
+            subscription: Vec::new(),
+            fallback_key: None,
+            base: None,
+            socket: None,
+            to: Vec::new(),
+            fallback: Vec::new(),
+            fallback_without_key: false,
+            dialect: Dialect::Uwsgi,
+            retries: 3,
+            grace_ms: 30_000,
+        }
+    }
+}
+
+impl Default for Settings {
+    /// Nothing is said.
+    fn default() -> Self {
+        Self {
+            listeners: Vec::new(),
+            processes: 1,
+            mapping: Mapping::default(),
+            patience: Patience::new(None, None, None),
+            events: 64,
+            quiet: false,
+            cheap: false,
+            stats: None,
+            stats_http: false,
+            user: None,
+            group: None,
+            most_body: None,
+            post_buffering: 0,
+            room: 32 * 1024,
+        }
+    }
+}
+
+/// The settings of a router, from the options that each router has by the same names: `$said` is its part of `$config`. The
+/// rest is for the plugin to fill in.
+#[macro_export]
+macro_rules! router_settings {
+    ($config:expr, $said:expr, $listeners:expr, $stats:literal) => {
+        $crate::gateway::Settings {
+            listeners: $listeners.clone(),
+            processes: $said.processes,
+            mapping: $crate::gateway::Mapping {
+                pattern: $said.pattern.clone(),
+                subscription: $said.subscription_servers.clone(),
+                base: $said.base.clone(),
+                socket: $said.socket,
+                to: $said.to.clone(),
+                fallback: $said.fallback.clone(),
+                grace_ms: u64::from($said.grace) * 1_000,
+                ..Default::default()
+            },
+            events: $said.events,
+            quiet: $said.quiet > 0,
+            cheap: $said.cheap,
+            stats: $said.stats.clone().map(|address| ($stats, address)),
+            stats_http: $config.stats.stats_http,
+            ..Default::default()
+        }
+    };
+}

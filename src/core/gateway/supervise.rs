@@ -11,7 +11,7 @@ use ruwsgi_sys::reap::End;
 use crate::master::Backoff;
 
 /// Less life than this is an early death, in milliseconds.
-const EARLY_MS: u64 = 2_000;
+pub(super) const EARLY_MS: u64 = 2_000;
 /// How many early deaths in a row cost nothing.
 const FREE_DEATHS: u32 = 2;
 /// A process that was killed and still is not dead is killed again.

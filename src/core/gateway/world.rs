@@ -3,14 +3,12 @@
 use std::collections::VecDeque;
 
 use mio::Registry;
-use ruwsgi_sys::clock;
 use ruwsgi_wire::Vars;
 use slab::Slab;
 
 use super::date::Now;
 use super::end::Spare;
 use super::front::Front;
-use super::known::Known;
 use super::link::Owner;
 use super::mapper::{Node, Route};
 use super::pool::Pool;
@@ -37,8 +35,8 @@ pub(super) struct World {
     pub(super) owners: Slab<Owner>,
     /// Sessions whose backend had no room in its queue: they try again soon.
     pub(super) again: VecDeque<usize>,
-    /// For processes that come later.
-    pub(super) known: Known,
+    /// Something has changed about those that announce themselves since the master was told.
+    pub(super) news: bool,
     /// Sessions that have more to do, once others have had their turn.
     pub(super) soon: VecDeque<usize>,
     /// Each answer is the last one of its connection.
@@ -89,18 +87,22 @@ impl World {
 
     /// Somebody says that it is there, or that it leaves; gives what is believed.
     pub(super) fn take_announcement(&mut self, datagram: &[u8], sender: Sender) -> Option<Heard> {
+        self.take_word(datagram, sender, self.now.ms)
+    }
+
+    /// The same, of what was said at another moment.
+    pub(super) fn take_word(&mut self, datagram: &[u8], sender: Sender, ms: u64) -> Option<Heard> {
         let nodes = self.route.subscribed.as_mut()?;
-        let now = Moment { ms: self.now.ms, unix: clock::unix_seconds().max(0).unsigned_abs() };
-        match nodes.hear(datagram, sender, now) {
+        match nodes.hear(datagram, sender, Moment { ms, unix: self.now.unix() }) {
             Ok(heard) => {
                 if heard.is_news() {
                     tracing::info!("{}: {heard}", self.name);
+                    self.news = true;
                 }
-                self.known.note(&heard, sender, datagram, now.ms);
                 Some(heard)
             }
             Err(refused) => {
-                if let Some(line) = nodes.complaint(&refused, now.ms) {
+                if let Some(line) = nodes.complaint(&refused, self.now.ms) {
                     tracing::warn!("{}: {line}", self.name);
                 }
                 None
@@ -111,7 +113,6 @@ impl World {
     /// Forgets who has announced nothing for too long.
     pub(super) fn forget_silent(&mut self) {
         let Some(nodes) = &mut self.route.subscribed else { return };
-        self.known.forget(self.now.ms);
         for line in nodes.tick(self.now.ms) {
             tracing::warn!("{}: {line}", self.name);
         }

@@ -13,6 +13,7 @@ mod health;
 mod host;
 mod inherit;
 mod notice;
+mod notify_socket;
 mod order;
 mod plan;
 mod queues;

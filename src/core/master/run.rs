@@ -26,6 +26,7 @@ use super::fifo::Fifos;
 use super::host::{Ground, Hosted, for_children, settings};
 use super::inherit::Left;
 use super::notice::{self, Told};
+use super::notify_socket::NotifySocket;
 use super::order::{Command, How, Input, Order, Signal};
 use super::plan::Plan;
 use super::queues::Queues;
@@ -105,6 +106,7 @@ pub(crate) struct Master {
     pub(super) told: Told,
     pub(super) inquiry: Option<Inquiry>,
     pub(super) subscriptions: Subscriptions,
+    pub(super) notify_socket: NotifySocket,
     pub(super) executable: Option<Executable>,
     pub(super) trials: Trials,
     /// The listeners that are watched, because no worker does.
@@ -150,6 +152,8 @@ impl Master {
         let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
         let mut fifos = Fifos::default();
         fifos.renew(&poll, &first.config.process.master_fifo)?;
+        let mut notify_socket = NotifySocket::default();
+        notify_socket.renew(&poll, &first.config)?;
         if let Some(emperor) = &first.emperor {
             watch(&poll, emperor).map_err(failed)?;
         }
@@ -183,6 +187,7 @@ impl Master {
             told: Told::default(),
             inquiry: None,
             subscriptions,
+            notify_socket,
             knocking: Vec::new(),
             knocked: false,
             welcomed: false,
@@ -249,7 +254,7 @@ impl Master {
     /// Signals first, so that a stop is known before what the workers make of it; then what children said; then who
     /// of them is dead.
     fn wake(&mut self) {
-        self.more_lines = self.outlet.deal();
+        self.more_lines = self.outlet.deal() | self.notify_socket.tell();
         self.take_signals();
         self.hear_emperor();
         self.take_messages();
@@ -519,6 +524,7 @@ impl Master {
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
                 self.subscriptions.prepare(&config, &listeners.workers)?;
                 self.bells.renew(&self.poll, &config)?;
+                self.notify_socket.renew(&self.poll, &config)?;
                 self.touches.renew(&config);
                 show_name(&config);
                 Ok((Rc::new(config), listeners))

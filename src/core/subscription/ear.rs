@@ -8,9 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 
+use ruwsgi_sys::datagram::Batch;
 use ruwsgi_sys::listen::Place as Seen;
 use ruwsgi_sys::{datagram, listen};
-use ruwsgi_wire::subscription::MOST_BYTES;
 
 use super::hear::{Ack, Sender};
 use super::trust::Credentials;
@@ -48,7 +48,7 @@ impl Ear {
                 match datagram::look(&path).map_err(failed)? {
                     Seen::Free => {}
                     Seen::Stale => std::fs::remove_file(&path).map_err(failed)?,
-                    Seen::Live => return Err("is in use: another router hears there".to_owned()),
+                    Seen::Live => return Err("is in use: somebody hears there".to_owned()),
                     Seen::Taken => return Err("is there already, and is no socket".to_owned()),
                 }
                 let fd = datagram::unix(&path, mode.unwrap_or(MODE)).map_err(failed)?;
@@ -75,12 +75,12 @@ impl Ear {
         self.file.as_ref()
     }
 
-    /// The next announcement, with who sent it; at most so many in one turn should be taken, because requests wait.
-    /// `None`: none is there.
-    pub fn receive<'r>(&self, room: &'r mut [u8; MOST_BYTES + 1]) -> io::Result<Option<(&'r [u8], Sender)>> {
-        let Some(came) = datagram::receive(self.fd.as_fd(), room)? else { return Ok(None) };
-        let credentials = came.credentials.map(|(pid, uid, gid)| Credentials { pid, uid, gid });
-        Ok(Some((&room[..came.length], Sender { ip: came.ip, credentials })))
+    /// Takes the announcements that are there, as many as `batch` has room for; how many there were.
+    pub fn receive(&self, batch: &mut Batch, mut take: impl FnMut(&[u8], Sender)) -> io::Result<usize> {
+        batch.receive(self.fd.as_fd(), |bytes, came| {
+            let credentials = came.credentials.map(|(pid, uid, gid)| Credentials { pid, uid, gid });
+            take(bytes, Sender { ip: came.ip, credentials });
+        })
     }
 
     /// Removes the file that it made, if it is still its own.
@@ -136,10 +136,10 @@ mod tests {
         let ear = Ear::bind(text, true, None).unwrap();
         assert!(Ear::bind(text, true, None).unwrap_err().contains("is in use"));
         Ack { path: text.into(), text: b"hello".to_vec() }.send();
-        let mut room = [0; MOST_BYTES + 1];
-        let (bytes, sender) = ear.receive(&mut room).unwrap().unwrap();
-        assert_eq!((bytes, sender.credentials.is_some()), (&b"hello"[..], true));
-        assert!(ear.receive(&mut room).unwrap().is_none());
+        let (mut batch, mut heard) = (Batch::new(4, 100), Vec::new());
+        let mut hear = || ear.receive(&mut batch, |bytes, sender| heard.push((bytes.to_vec(), sender))).unwrap();
+        assert_eq!((hear(), hear()), (1, 0));
+        assert_eq!((&heard[0].0[..], heard[0].1.credentials.is_some()), (&b"hello"[..], true));
         drop(ear);
         let mut ear = Ear::bind(text, true, None).unwrap();
         ear.vacuum();

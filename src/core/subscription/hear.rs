@@ -7,7 +7,7 @@ use std::rc::Rc;
 use ruwsgi_wire::subscription::{Command, Malformed, Packet};
 
 use super::Moment;
-use super::node::{Fixed, Node};
+use super::node::Node;
 use super::nodes::Nodes;
 use super::place::Place;
 use super::rules::{MOST_OF_A_KEY, algorithm};
@@ -145,13 +145,16 @@ impl Heard {
     }
 }
 
+/// An announcement, as it was read and as it was sent.
+type Said<'s> = (&'s Packet<'s>, &'s [u8]);
+
 impl Nodes {
     /// Takes a datagram.
     pub fn hear(&mut self, datagram: &[u8], sender: Sender, now: Moment) -> Result<Heard, Refused> {
         let refused =
             |key: &[u8], address: &[u8], why| Refused { sender, key: key.into(), address: address.into(), why };
         let packet = Packet::parse(datagram).map_err(|how| refused(b"", b"", Why::Malformed(how)))?;
-        let heard = self.take(&packet, sender, now);
+        let heard = self.take((&packet, datagram), sender, now);
         heard.map_err(|why| refused(packet.key, packet.address, why))
     }
 
@@ -160,7 +163,8 @@ impl Nodes {
         self.complaints.line(refused, now_ms)
     }
 
-    fn take(&mut self, packet: &Packet<'_>, sender: Sender, now: Moment) -> Result<Heard, Why> {
+    fn take(&mut self, said: Said<'_>, sender: Sender, now: Moment) -> Result<Heard, Why> {
+        let (packet, _) = said;
         let place = Place::parse(packet.address, sender.ip).map_err(Why::Address)?;
         let key = self.pools.get_key_value(packet.key).map_or_else(|| packet.key.into(), |(key, _)| key.clone());
         let slot = self.find(&key, &place);
@@ -175,8 +179,10 @@ impl Nodes {
         self.check(packet, (&key, &place), sender, now)?;
         let heard = match (packet.command, slot) {
             (Command::Unsubscribe, _) => self.part(key, place, slot),
-            (Command::Subscribe, Some(slot)) => self.renew(packet, slot, (key, place), (sender, now)),
-            (Command::Subscribe, None) => self.meet(packet, (key, place), sender, now),
+            (Command::Subscribe, slot) => match slot.and_then(|slot| self.at_mut(slot)) {
+                Some(node) => renew(node, said, sender, now),
+                None => self.meet(said, (key, place), sender, now),
+            },
         };
         // One that nobody knows is no reason to lose a node.
         if let Some(index) = packet.algo.and_then(|name| algorithm(std::str::from_utf8(name).ok()?))
@@ -218,11 +224,11 @@ impl Nodes {
         self.stamps.note(key, place, stamp, oldest).then_some(()).ok_or(Why::Full)
     }
 
-    fn meet(&mut self, packet: &Packet<'_>, (key, place): (Rc<[u8]>, Place), sender: Sender, now: Moment) -> Heard {
-        let mut node = Node::new(key.clone(), &Fixed::at(place));
-        (node.fixed, node.who) = (false, sender.credentials);
+    fn meet(&mut self, said: Said<'_>, (key, place): (Rc<[u8]>, Place), sender: Sender, now: Moment) -> Heard {
+        let (packet, datagram) = said;
+        let mut node = Node::new(key.clone(), place);
         (node.heard_ms, node.heard_unix) = (now.ms, now.unix);
-        node.learn(packet);
+        node.learn(packet, datagram, sender);
         let place = node.place.clone();
         self.add(node);
         let ack = packet.notify.filter(|path| path.starts_with(b"/")).map(|path| {
@@ -232,36 +238,17 @@ impl Nodes {
         Heard { what: What::New, key, place, ack }
     }
 
-    fn renew(
-        &mut self,
-        packet: &Packet<'_>,
-        slot: u32,
-        (key, place): (Rc<[u8]>, Place),
-        (sender, now): (Sender, Moment),
-    ) -> Heard {
-        let mut what = What::Again;
-        if let Some(node) = self.at_mut(slot) {
-            if node.failed_ms.is_some() {
-                what = What::Back;
-            }
-            // A fixed one stays what the configuration says, and has proven that it lives.
-            if node.fixed {
-                node.failed_ms = None;
-            } else {
-                node.learn(packet);
-                node.who = sender.credentials.or(node.who);
-            }
-            (node.heard_ms, node.heard_unix) = (now.ms, now.unix);
-        }
-        Heard { what, key, place: Rc::new(place), ack: None }
-    }
-
     fn part(&mut self, key: Rc<[u8]>, place: Place, slot: Option<u32>) -> Heard {
-        let leaves = slot.filter(|slot| self.at(*slot).is_some_and(|node| !node.fixed));
-        if let Some(slot) = leaves {
-            self.remove(slot);
-        }
-        let what = if leaves.is_some() { What::Left } else { What::Unknown };
+        slot.into_iter().for_each(|slot| self.remove(slot));
+        let what = if slot.is_some() { What::Left } else { What::Unknown };
         Heard { what, key, place: Rc::new(place), ack: None }
     }
+}
+
+fn renew(node: &mut Node, (packet, datagram): Said<'_>, sender: Sender, now: Moment) -> Heard {
+    let what = if node.failed_ms.is_some() { What::Back } else { What::Again };
+    node.learn(packet, datagram, sender);
+    // What another process has told may be older.
+    (node.heard_ms, node.heard_unix) = (now.ms.max(node.heard_ms), now.unix);
+    Heard { what, key: node.key.clone(), place: node.place.clone(), ack: None }
 }

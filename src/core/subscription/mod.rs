@@ -23,7 +23,7 @@ mod trust;
 pub(crate) use self::announce::{Presence, Rhythm, Step};
 pub use self::ear::Ear;
 pub use self::hear::{Ack, Heard, Refused, Sender, What, Why};
-pub use self::node::{Fixed, NodeId};
+pub use self::node::NodeId;
 pub use self::nodes::{Choice, Client, Nodes};
 pub use self::note::Note;
 pub use self::picture::{NodePicture, PoolPicture};

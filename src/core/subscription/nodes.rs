@@ -1,9 +1,7 @@
 //! The registry of a router process: which nodes there are for which requests, and which of them is next.
 //!
-//! * A *node* is known from its first announcement until it leaves or is silent for longer than is tolerated; one that the
-//!   configuration names is always known.
-//! * A node that can't be reached is *dead*: nothing goes there until it announces itself again. A fixed one is tried
-//!   again after a while, or when there is nobody else.
+//! * A *node* is known from its first announcement until it leaves or is silent for longer than is tolerated.
+//! * A node that can't be reached is *dead*: nothing goes there until it announces itself again.
 //! * [`Nodes::choose`] leaves out the dead and those that were tried, takes those of the lowest backup level that is
 //!   left, and asks the balancer.
 
@@ -13,7 +11,8 @@ use std::rc::Rc;
 
 use ruwsgi_wire::client::Dialect;
 
-use super::node::{Fixed, Node, NodeId};
+use super::hear::Sender;
+use super::node::{Node, NodeId};
 use super::note::{Complaints, MOST_AT_ONCE, Note};
 use super::place::Place;
 use super::rules::Rules;
@@ -96,12 +95,11 @@ impl Nodes {
         }
     }
 
-    /// These serve the requests of this key, and no announcement is needed.
-    pub fn fixed(&mut self, key: &[u8], nodes: &[Fixed]) {
-        let key: Rc<[u8]> = key.into();
-        for fixed in nodes {
-            self.add(Node::new(key.clone(), fixed));
-        }
+    /// The last word of each node that has announced itself: when it was heard, from whom, and the datagram.
+    pub fn words(&self) -> impl Iterator<Item = (u64, Sender, &[u8])> {
+        let nodes =
+            self.slots.iter().filter_map(|slot| slot.node.as_ref()).filter(|node| !node.gone && !node.said.is_empty());
+        nodes.map(|node| (node.heard_ms, node.sender, &node.said[..]))
     }
 
     /// Nobody is known.
@@ -160,21 +158,12 @@ impl Nodes {
         let Self { rules, pools, slots, eligible, .. } = self;
         eligible.clear();
         let Some(pool) = pools.get(key) else { return };
-        let (mut level, mut longest_dead) = (u32::MAX, None);
+        let mut level = u32::MAX;
         for slot in &pool.nodes {
             let Slot { serial, node: Some(node) } = &slots[*slot as usize] else { continue };
             let id = NodeId { slot: *slot, serial: *serial };
-            if !node.is_known(rules.tolerance_ms, now_ms) || tried.contains(&id) {
+            if !node.is_known(rules.tolerance_ms, now_ms) || node.failed_ms.is_some() || tried.contains(&id) {
                 continue;
-            }
-            match node.failed_ms {
-                Some(failed_ms) if !node.fixed || now_ms < failed_ms.saturating_add(rules.grace_ms) => {
-                    let dead = (node.backup, failed_ms, *slot);
-                    longest_dead =
-                        longest_dead.filter(|other| *other < dead || !node.fixed).or(node.fixed.then_some(dead));
-                    continue;
-                }
-                _ => {}
             }
             if node.backup < level {
                 level = node.backup;
@@ -183,10 +172,6 @@ impl Nodes {
             if node.backup == level {
                 eligible.push(*slot);
             }
-        }
-        // A fixed node can't say that it is back: better one that was dead than nobody.
-        if eligible.is_empty() {
-            eligible.extend(longest_dead.map(|(.., slot)| slot));
         }
     }
 
@@ -217,18 +202,11 @@ impl Nodes {
         }
     }
 
-    /// The node can't be reached: nothing goes there until it announces itself again. What there is to tell, once.
-    pub fn failed(&mut self, id: NodeId, now_ms: u64) -> Option<Note> {
-        let node = self.node_mut(id).filter(|node| !node.gone)?;
+    /// The node can't be reached: nothing goes there until it announces itself again. Whether that is new.
+    pub fn failed(&mut self, id: NodeId, now_ms: u64) -> bool {
+        let Some(node) = self.node_mut(id).filter(|node| !node.gone) else { return false };
         node.failures += 1;
-        let first = node.failed_ms.replace(now_ms).is_none();
-        first.then(|| Note::Failed { key: node.key.clone(), place: node.place.clone(), fixed: node.fixed })
-    }
-
-    /// It can be reached after all: for fixed nodes, which do not announce themselves.
-    pub fn reached(&mut self, id: NodeId) -> Option<Note> {
-        let node = self.node_mut(id).filter(|node| node.fixed)?;
-        node.failed_ms.take().map(|_| Note::Back { key: node.key.clone(), place: node.place.clone() })
+        node.failed_ms.replace(now_ms).is_none()
     }
 
     /// Forgets those that were silent for too long; what there is to tell. To be called about once a second.

@@ -12,22 +12,6 @@ pub(super) const MOST_AT_ONCE: usize = 20;
 /// An event in the life of nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Note {
-    /// It can't be reached.
-    Failed {
-        /// For which requests.
-        key: Rc<[u8]>,
-        /// Where.
-        place: Rc<Place>,
-        /// It is tried again by itself.
-        fixed: bool,
-    },
-    /// It could be reached again.
-    Back {
-        /// For which requests.
-        key: Rc<[u8]>,
-        /// Where.
-        place: Rc<Place>,
-    },
     /// It has not announced itself for too long, and is forgotten.
     Silent {
         /// For which requests.
@@ -44,11 +28,6 @@ pub enum Note {
 impl fmt::Display for Note {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Failed { key, place, fixed } => {
-                let until = if *fixed { "it is tried again later" } else { "until it announces itself" };
-                write!(to, "{} => {place} can't be reached: nothing goes there, {until}", key.escape_ascii())
-            }
-            Self::Back { key, place } => write!(to, "{} => {place} is back", key.escape_ascii()),
             Self::Silent { key, place, seconds } => {
                 write!(to, "{} => {place} has announced nothing for {seconds} s: forgotten", key.escape_ascii())
             }

@@ -46,7 +46,7 @@ impl NodePicture<'_> {
 
     /// Numbers by the names that uWSGI gives them.
     #[must_use]
-    pub fn numbers(&self) -> [(&'static str, i64); 19] {
+    pub fn numbers(&self) -> [(&'static str, i64); 18] {
         let node = self.node;
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         let (pid, uid, gid) = node.who.map_or((0, 0, 0), |who| (who.pid, who.uid, who.gid));
@@ -69,7 +69,6 @@ impl NodePicture<'_> {
             ("ref", node.balance.in_flight.into()),
             ("failcnt", number(node.failures)),
             ("death_mark", node.failed_ms.is_some().into()),
-            ("fixed", node.fixed.into()),
         ]
     }
 }

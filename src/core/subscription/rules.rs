@@ -17,8 +17,6 @@ pub struct Rules {
     pub algorithm: usize,
     /// How long a node may be silent until nothing goes there, in milliseconds.
     pub tolerance_ms: u64,
-    /// How long a fixed node is left alone after it could not be reached, in milliseconds.
-    pub grace_ms: u64,
     /// Where there is nobody for `a.b.c`, `.b.c` and `.c` are asked, too.
     pub dotsplit: bool,
     /// Announcements must be signed, and a signature may be so old, in seconds.
@@ -41,7 +39,6 @@ impl Default for Rules {
         Self {
             algorithm: 0,
             tolerance_ms: 17_000,
-            grace_ms: 30_000,
             dotsplit: false,
             signed_within: None,
             unsigned_uids: Vec::new(),
@@ -54,14 +51,13 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Those of a configuration; `gracetime` is an option of each router, in seconds.
+    /// Those of a configuration.
     #[must_use]
-    pub fn of(config: &Config, gracetime: u32, seed: u64) -> Self {
+    pub fn of(config: &Config, seed: u64) -> Self {
         let said = &config.subscriptions;
         Self {
             algorithm: algorithm(said.algorithm).unwrap_or(0),
             tolerance_ms: u64::from(said.tolerance) * 1_000,
-            grace_ms: u64::from(gracetime) * 1_000,
             dotsplit: said.dotsplit,
             signed_within: said.sign_check.as_ref().map(|_| said.sign_tolerance.into()),
             unsigned_uids: said.sign_skip_uid.clone(),

@@ -85,12 +85,30 @@ fn who_announces_is_asked_until_it_leaves() {
 }
 
 #[test]
+fn the_last_word_of_each_is_kept() {
+    let mut router = Router::new(Rules::default());
+    let long = "x".repeat(2_000).into_bytes().leak();
+    for packet in [said("k", ":1"), said("k", ":2"), Packet { sni_crt: Some(long), ..said("k", ":3") }] {
+        router.hear(&packet).unwrap();
+    }
+    router.now += 5;
+    let last = Packet { weight: 7, ..said("k", ":1") };
+    router.hear(&last).unwrap();
+    router.hear(&left("k", ":2")).unwrap();
+    let words: Vec<(u64, Vec<u8>)> = router.nodes.words().map(|(ms, _, word)| (ms, word.to_vec())).collect();
+    assert_eq!(words, [(router.now, last.write().unwrap())]);
+    // What somebody else has heard before says nothing about now.
+    router.nodes.hear(&last.write().unwrap(), Sender::default(), at(500)).unwrap();
+    assert_eq!(router.nodes.words().next().map(|(ms, ..)| ms), Some(router.now));
+}
+
+#[test]
 fn who_can_not_be_reached_is_asked_again_after_its_next_announcement() {
     let mut router = Router::new(Rules::default());
     router.hear(&said("k", ":1")).unwrap();
     let id = router.untried("k", &[]).unwrap().id;
-    assert!(router.nodes.failed(id, router.now).unwrap().to_string().contains("can't be reached"));
-    assert_eq!(router.nodes.failed(id, router.now), None, "told once");
+    assert!(router.nodes.failed(id, router.now));
+    assert!(!router.nodes.failed(id, router.now), "told once");
     assert_eq!(router.choose("k"), None);
     assert_eq!(router.hear(&said("k", ":1")), Ok(What::Back));
     assert_eq!(router.choose("k").as_deref(), Some("127.0.0.1:1"));
@@ -171,30 +189,6 @@ fn labels_are_taken_off_where_that_was_asked_for() {
     assert_eq!(chosen("example.com").as_deref(), Some("2"));
     assert_eq!([chosen("example.org"), chosen("a.b.c.d.e.f.example.com"), chosen("")], [None, None, None]);
     assert_eq!(Router::new(Rules::default()).choose("a.example.com"), None);
-}
-
-#[test]
-fn fixed_nodes_are_always_there_and_tried_again() {
-    let mut router = Router::new(Rules::default());
-    let fixed = |port: u16| Fixed::at(Place::Inet(([127, 0, 0, 1], port).into()));
-    router.nodes.fixed(b"", &[fixed(1), fixed(2), Fixed { backup: 1, ..fixed(3) }]);
-    router.now += 1_000_000;
-    assert!(router.nodes.tick(router.now).is_empty());
-    assert_eq!(router.all("").len(), 2);
-    let ids: Vec<NodeId> = (0..2).map(|_| router.untried("", &[]).unwrap().id).collect();
-    for id in &ids {
-        router.nodes.failed(*id, router.now);
-        router.now += 10;
-    }
-    assert_eq!(router.choose("").as_deref(), Some("127.0.0.1:3"));
-    let third = router.untried("", &[]).unwrap().id;
-    router.nodes.failed(third, router.now);
-    assert_eq!(router.untried("", &[]).unwrap().id, ids[0], "all are dead: the one that is so for the longest time");
-    assert_eq!(router.untried("", &ids).unwrap().id, third);
-    assert!(router.nodes.reached(ids[0]).is_some() && router.nodes.reached(ids[0]).is_none());
-    assert_eq!(router.all("").len(), 1);
-    router.now += 30_000;
-    assert_eq!(router.all("").len(), 2, "the grace is over");
 }
 
 #[test]

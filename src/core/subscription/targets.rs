@@ -7,9 +7,10 @@ use std::path::Path;
 use std::rc::Rc;
 
 use ruwsgi_options::{Announced, Config, Pool, Server, Subscription};
-use ruwsgi_wire::subscription::{Command, MOST_NAME_BYTES, Malformed, Packet, sign};
+use ruwsgi_wire::subscription::{Command, MOST_NAME_BYTES, MOST_NOTIFY_BYTES, Malformed, Packet, sign};
 
 use super::sign::{Digest, PrivateKey};
+use crate::{Place, why};
 
 /// The largest file of keys, in bytes.
 const MOST_FILE_BYTES: u64 = 4 << 20;
@@ -94,7 +95,7 @@ impl Targets {
             targets,
             cores,
             weight: if said.auto_weight { cores } else { said.weight },
-            notify: said.notify_socket.clone(),
+            notify: notify(config)?,
             credentials: said.use_credentials,
             period_ms: u64::from(said.freq.max(1)) * 1_000,
         })
@@ -281,7 +282,7 @@ fn is_local(address: &str) -> bool {
 }
 
 fn private_key(path: &str, digest: &str) -> Result<PrivateKey, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {}", crate::why(&error)))?;
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{path}: {}", why(&error)))?;
     let digest = Digest::named(digest).ok_or_else(|| format!("{digest} is no digest"))?;
     let key = PrivateKey::parse(digest, &text).map_err(|why| format!("{path} {why}"))?;
     // A key that is too short is told now and not with each announcement.
@@ -290,11 +291,11 @@ fn private_key(path: &str, digest: &str) -> Result<PrivateKey, String> {
 }
 
 fn read_keys(path: &str) -> Result<String, String> {
-    let length = std::fs::metadata(path).map_err(|error| crate::why(&error))?.len();
+    let length = std::fs::metadata(path).map_err(|error| why(&error))?.len();
     if length > MOST_FILE_BYTES {
         return Err(format!("{length} bytes: {MOST_FILE_BYTES} at most"));
     }
-    std::fs::read_to_string(path).map_err(|error| crate::why(&error))
+    std::fs::read_to_string(path).map_err(|error| why(&error))
 }
 
 /// A line of a file of keys: `KEY` or `KEY,MODIFIER1`; `#` begins a comment.
@@ -311,6 +312,27 @@ fn key_in(line: &str, modifier1: u8) -> Result<Option<(&str, u8)>, String> {
         1..=MOST_NAME_BYTES => Ok(Some((key, modifier1))),
         length => Err(format!("a key of {length} bytes: 1 to 255")),
     }
+}
+
+/// Where routers may say that they know this instance.
+fn notify(config: &Config) -> Result<Option<String>, String> {
+    let said = &config.subscriptions;
+    let (option, path) = match (&said.notify_socket, &said.notices) {
+        (Some(path), _) => ("subscription-notify-socket", path.clone()),
+        // It is made here, wherever that is.
+        (None, Some(path)) => {
+            let path = std::path::absolute(path).map_err(|error| format!("notify-socket: {}", why(&error)))?;
+            ("notify-socket", path.display().to_string())
+        }
+        (None, None) => return Ok(None),
+    };
+    if path.len() > MOST_NOTIFY_BYTES {
+        let place = Place(config, option);
+        return Err(format!(
+            "{option}: {path:?} is longer than {MOST_NOTIFY_BYTES} bytes, which no router takes{place}"
+        ));
+    }
+    Ok(Some(path))
 }
 
 #[cfg(test)]

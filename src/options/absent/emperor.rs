@@ -29,5 +29,4 @@ pub const TOPICS: &[Topic] = &[
         "nodes leave one by one, and all of them in the same time",
         "subscription-clear-on-shutdown subscription-tolerance-inactive=",
     ),
-    degrades("nobody is notified", "notify-socket="),
 ];

@@ -1,26 +1,34 @@
 //! An answer: its head, and where its body ends (RFC 9112 6.3, RFC 3875 6).
 
+use std::mem::MaybeUninit;
+
 use super::{BadAnswer, Dialect, HEAD_BYTES, Said};
 use crate::http::{Chunked, octets};
 
-/// The head of an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Head {
+/// The head of an answer, where it was received.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'h> {
     /// 200
     pub status: u16,
     /// `OK`, as it was sent.
-    pub reason: Vec<u8>,
-    /// Names and values, as they came.
-    pub fields: Vec<(Vec<u8>, Vec<u8>)>,
+    pub reason: &'h [u8],
     /// The bytes of it.
-    pub raw: Vec<u8>,
+    pub raw: &'h [u8],
+    fields: &'h [httparse::Header<'h>],
+    /// The status came as a field, which is none for others.
+    cgi: bool,
 }
 
-impl Head {
+impl<'h> Head<'h> {
+    /// Names and values, as they came.
+    pub fn fields(&self) -> impl Iterator<Item = (&'h [u8], &'h [u8])> {
+        let shown = |field: &&httparse::Header<'_>| !(self.cgi && field.name.eq_ignore_ascii_case("Status"));
+        self.fields.iter().filter(shown).map(|field| (field.name.as_bytes(), field.value))
+    }
+
     /// All values of a field.
-    pub fn all<'h>(&'h self, name: &'h str) -> impl Iterator<Item = &'h [u8]> {
-        let same = self.fields.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name.as_bytes()));
-        same.map(|(_, value)| value.as_slice())
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'h [u8]> {
+        self.fields.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value)
     }
 }
 
@@ -95,22 +103,35 @@ impl Answer {
     }
 
     fn take_head(&mut self, raw: &[u8], rest: &[u8], tell: &mut dyn FnMut(Said<'_>)) -> Result<(), BadAnswer> {
-        let (head, one_one) = match self.dialect {
-            Dialect::Http | Dialect::Uwsgi => http(raw)?,
-            Dialect::FastCgi | Dialect::Scgi => cgi(raw)?,
-        };
+        // On the stack, as it is: 8 KB that most answers do not touch.
+        let mut room = [const { MaybeUninit::uninit() }; FIELDS];
+        if matches!(self.dialect, Dialect::FastCgi | Dialect::Scgi) && !raw.starts_with(b"HTTP/") {
+            let mut room = [httparse::EMPTY_HEADER; FIELDS];
+            return self.begin_body(&cgi(raw, &mut room)?, true, rest, tell);
+        }
+        let (head, one_one) = http(raw, &mut room)?;
+        self.begin_body(&head, one_one, rest, tell)
+    }
+
+    fn begin_body(
+        &mut self,
+        head: &Head<'_>,
+        one_one: bool,
+        rest: &[u8],
+        tell: &mut dyn FnMut(Said<'_>),
+    ) -> Result<(), BadAnswer> {
         if (100..200).contains(&head.status) && head.status != 101 {
             // It announces the answer, and is none (RFC 9110 15.2).
             self.stage = Stage::Head(Vec::new());
             return self.take(rest, tell);
         }
-        let framing = framing(&head, self.to_head)?;
+        let framing = framing(head, self.to_head)?;
         let option = |wanted: &[u8]| {
             head.all("Connection").flat_map(octets::list).any(|option| option.eq_ignore_ascii_case(wanted))
         };
         let kept = !option(b"close") && (one_one || option(b"keep-alive")) && !matches!(framing, Framing::Open);
         self.keep_alive = kept && self.dialect == Dialect::Http;
-        tell(Said::Head(head));
+        tell(Said::Head(*head));
         self.stage = Stage::Body(framing);
         self.take_body(rest, tell)
     }
@@ -177,48 +198,36 @@ fn end_of_head(bytes: &[u8]) -> Option<usize> {
 
 const FIELDS: usize = 256;
 
-fn http(raw: &[u8]) -> Result<(Head, bool), BadAnswer> {
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields);
-    match parsed.parse(raw) {
+fn http<'h>(raw: &'h [u8], room: &'h mut [MaybeUninit<httparse::Header<'h>>]) -> Result<(Head<'h>, bool), BadAnswer> {
+    let mut parsed = httparse::Response::new(&mut []);
+    match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, raw, room) {
         Ok(httparse::Status::Complete(_)) => {}
         _ => return Err(BadAnswer::Malformed("this is no head of an HTTP response")),
     }
-    let (status, reason) = (parsed.code.unwrap_or_default(), parsed.reason.unwrap_or_default().as_bytes().to_vec());
-    let head = Head { status, reason, fields: owned(parsed.headers), raw: raw.to_vec() };
-    Ok((head, parsed.version == Some(1)))
+    let (status, reason) = (parsed.code.unwrap_or_default(), parsed.reason.unwrap_or_default().as_bytes());
+    Ok((Head { status, reason, raw, fields: parsed.headers, cgi: false }, parsed.version == Some(1)))
 }
 
 /// The status is a field, and 200 where there is none; beside a `Location` alone it is 302 (RFC 3875 6.2.3).
-fn cgi(raw: &[u8]) -> Result<(Head, bool), BadAnswer> {
-    if raw.starts_with(b"HTTP/") {
-        return http(raw);
-    }
-    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
-    let fields = match httparse::parse_headers(raw, &mut fields) {
-        Ok(httparse::Status::Complete((_, fields))) => owned(fields),
-        _ => return Err(BadAnswer::Malformed("this is no head of a CGI response")),
+fn cgi<'h>(raw: &'h [u8], room: &'h mut [httparse::Header<'h>]) -> Result<Head<'h>, BadAnswer> {
+    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(raw, room) else {
+        return Err(BadAnswer::Malformed("this is no head of a CGI response"));
     };
-    let mut head = Head { status: 200, reason: b"OK".to_vec(), fields, raw: raw.to_vec() };
-    let said = head.all("Status").next().map(<[u8]>::to_vec);
+    let mut head = Head { status: 200, reason: b"OK", raw, fields, cgi: true };
+    let (said, location) = (head.all("Status").next(), head.all("Location").next());
     if let Some(said) = said {
         let (code, reason) = said.split_at(said.len().min(3));
         let Some(Some(status @ 100..=999)) = octets::decimal(code) else {
             return Err(BadAnswer::Malformed("the Status of the answer is no number"));
         };
-        (head.status, head.reason) = (status as u16, octets::trim(reason).to_vec());
-        head.fields.retain(|(name, _)| !name.eq_ignore_ascii_case(b"Status"));
-    } else if head.all("Location").next().is_some() {
-        (head.status, head.reason) = (302, b"Found".to_vec());
+        (head.status, head.reason) = (status as u16, octets::trim(reason));
+    } else if location.is_some() {
+        (head.status, head.reason) = (302, b"Found");
     }
-    Ok((head, true))
+    Ok(head)
 }
 
-fn owned(fields: &[httparse::Header<'_>]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    fields.iter().map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec())).collect()
-}
-
-fn framing(head: &Head, to_head: bool) -> Result<Framing, BadAnswer> {
+fn framing(head: &Head<'_>, to_head: bool) -> Result<Framing, BadAnswer> {
     if to_head || matches!(head.status, 204 | 304) {
         return Ok(Framing::None);
     }

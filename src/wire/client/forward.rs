@@ -114,22 +114,22 @@ impl<'p> Passed<'p> {
         out.extend_from_slice(&[self.modifiers.0, 0, 0, self.modifiers.1]);
         let mut fits = self.length.is_some();
         for (key, value) in self.vars.keyed().filter(|(key, _)| self.is_kept(*key)) {
-            fits &= push_text(&[], key.name().as_bytes(), out) && push_text(&[], value, out);
+            fits &= push_text(key.name().as_bytes(), out) && push_text(value, out);
         }
         if let Some(length) = self.length() {
             let mut text = itoa::Buffer::new();
-            fits &= push_text(&[], b"CONTENT_LENGTH", out) && push_text(&[], text.format(length).as_bytes(), out);
+            fits &= push_text(b"CONTENT_LENGTH", out) && push_text(text.format(length).as_bytes(), out);
         }
         self.each_variable(|name, value| {
             match name {
-                Name::Cgi(name) => fits &= push_text(&[], name, out),
+                Name::Cgi(name) => fits &= push_text(name, out),
                 Name::Field(name) => {
-                    let at = out.len() + 2;
-                    fits &= push_text(b"HTTP_", name, out);
-                    out[at..].iter_mut().for_each(|byte| *byte = cgi_letter(*byte));
+                    fits &= push_size("HTTP_".len() + name.len(), out);
+                    out.extend_from_slice(b"HTTP_");
+                    out.extend(name.iter().map(|byte| cgi_letter(*byte)));
                 }
             }
-            fits &= push_text(&[], &value, out);
+            fits &= push_text(&value, out);
         });
         if self.length.is_none() {
             return Err(Unaskable::NoLength);
@@ -215,12 +215,16 @@ fn cgi_letter(byte: u8) -> u8 {
     if byte == b'-' { b'_' } else { byte.to_ascii_uppercase() }
 }
 
-/// Appends a length and a text of two parts; whether that length can be said.
-fn push_text(prefix: &[u8], text: &[u8], out: &mut Vec<u8>) -> bool {
-    let size = u16::try_from(prefix.len() + text.len());
-    out.extend_from_slice(&size.unwrap_or_default().to_le_bytes());
-    out.extend_from_slice(prefix);
+/// Appends a text and its length before it; whether that can be said.
+fn push_text(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let fits = push_size(text.len(), out);
     out.extend_from_slice(text);
+    fits
+}
+
+fn push_size(bytes: usize, out: &mut Vec<u8>) -> bool {
+    let size = u16::try_from(bytes);
+    out.extend_from_slice(&size.unwrap_or_default().to_le_bytes());
     size.is_ok()
 }
 

@@ -32,6 +32,14 @@ pub enum Dialect {
     Scgi,
 }
 
+impl Dialect {
+    /// Whether a server that speaks it may leave the connection open for another request.
+    #[must_use]
+    pub fn keeps(self) -> bool {
+        matches!(self, Self::Http | Self::FastCgi)
+    }
+}
+
 /// A variable: name and value.
 pub type Var<'v> = (&'v [u8], &'v [u8]);
 
@@ -39,7 +47,12 @@ pub type Var<'v> = (&'v [u8], &'v [u8]);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
     /// The head of the answer.
-    Head(Head),
+    Head {
+        /// 200
+        status: u16,
+        /// The bytes of it.
+        raw: Vec<u8>,
+    },
     /// Part of its body.
     Data(Vec<u8>),
     /// What the application has written for the log of the front end (FastCGI).
@@ -55,7 +68,7 @@ pub enum Heard {
 #[derive(Debug)]
 pub enum Said<'s> {
     /// The head of the answer.
-    Head(Head),
+    Head(Head<'s>),
     /// Part of its body.
     Data(&'s [u8]),
     /// What the application has written for the log of the front end (FastCGI).
@@ -70,7 +83,7 @@ pub enum Said<'s> {
 impl From<Said<'_>> for Heard {
     fn from(said: Said<'_>) -> Self {
         match said {
-            Said::Head(head) => Self::Head(head),
+            Said::Head(head) => Self::Head { status: head.status, raw: head.raw.to_vec() },
             Said::Data(data) => Self::Data(data.to_vec()),
             Said::Log(text) => Self::Log(text.to_vec()),
             Said::End { reusable } => Self::End { reusable },

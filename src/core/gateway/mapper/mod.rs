@@ -189,22 +189,9 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ruwsgi_wire::client::Dialect;
 
     fn mapping() -> Mapping {
-        Mapping {
-            pattern: None,
-            subscription: Vec::new(),
-            fallback_key: None,
-            base: None,
-            socket: None,
-            to: Vec::new(),
-            fallback: vec!["/f".into()],
-            fallback_without_key: false,
-            dialect: Dialect::Uwsgi,
-            retries: 3,
-            grace_ms: 30_000,
-        }
+        Mapping { fallback: vec!["/f".into()], ..Mapping::default() }
     }
 
     fn choose(route: &mut Route, key: &str, tried: &[Id]) -> Option<String> {

@@ -45,6 +45,11 @@ impl Subscribed {
         self.nodes.tick(now_ms).iter().map(ToString::to_string).collect()
     }
 
+    /// Their last words.
+    pub(in crate::gateway) fn words(&self) -> impl Iterator<Item = (u64, Sender, &[u8])> {
+        self.nodes.words()
+    }
+
     /// Nobody has announced itself.
     pub(in crate::gateway) fn is_empty(&self) -> bool {
         self.nodes.is_empty()
@@ -94,14 +99,11 @@ impl Mapper for Subscribed {
     }
 
     fn failed(&mut self, id: &Id, now_ms: u64) -> bool {
-        announced(id).is_some_and(|id| self.nodes.failed(id, now_ms).is_some())
+        announced(id).is_some_and(|id| self.nodes.failed(id, now_ms))
     }
 
-    fn reached(&mut self, id: &Id) {
-        if let Some(id) = announced(id) {
-            self.nodes.reached(id);
-        }
-    }
+    /// It says so itself.
+    fn reached(&mut self, _: &Id) {}
 
     fn began(&mut self, id: &Id) {
         if let Some(id) = announced(id) {
