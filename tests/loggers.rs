@@ -481,5 +481,6 @@ fn what_is_no_logger_is_told_with_its_place() {
         let option = line.split(' ').next().unwrap();
         let ended = Site::code(APP).ini(line).ini("strict = true").run();
         ended.failed(1, &[option, word, "uwsgi.ini:4"]);
+        assert_eq!(ended.log.matches(word).count(), 1, "{}", ended.log);
     }
 }

@@ -282,3 +282,24 @@ fn a_log_file_gets_whole_lines_from_all_workers() {
     assert_eq!(lines.len(), 180);
     assert!(lines.iter().all(|line| line.ends_with("(1 switches on core 0)")));
 }
+
+#[test]
+fn a_worker_that_is_killed_leaves_the_lines_of_requests_that_were_over() {
+    let app = "
+        import os
+        def application(environ, start_response):
+            if environ['PATH_INFO'] == '/die':
+                os.kill(os.getpid(), 9)
+            start_response('200 OK', [])
+            return [b'']
+    ";
+    let server = Site::code(app).start();
+    let mut client = server.connect();
+    for number in 0..4 {
+        client.get(&format!("/before/{number}")).ok();
+    }
+    client.send("GET /die HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.log.wait_for("GET /die since");
+    let lines = request_lines(&server.log.text());
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+}

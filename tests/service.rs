@@ -186,3 +186,39 @@ fn a_daemon_tells_its_own_pid() {
     daemon.signal(Signal::SIGTERM);
     daemon.wait_for_end("the daemon");
 }
+
+#[test]
+fn it_hears_of_an_emperor_what_it_hears_of_an_instance() {
+    let site = Site::empty().ini("emperor = v\nreload-mercy = 7").env("WATCHDOG_USEC", "100000");
+    std::fs::create_dir(site.path("v")).unwrap();
+    site.write(
+        "app.py",
+        "def application(environ, start_response):\n    start_response('200 OK', [])\n    return []\n",
+    );
+    std::fs::write(site.path("v/a.ini"), "[uwsgi]\nhttp-socket = ../a.sock\nwsgi-file = ../app.py\n").unwrap();
+    let (manager, site) = Manager::at_path(site);
+    let server = site.launch();
+    let ready = manager.wait_for("READY=1");
+    assert_eq!(value(&ready, "MAINPID").unwrap(), server.master().pid.to_string(), "no vassal speaks for it");
+    assert!(ready.contains("STATUS=1 vassal: 1 starting"), "{ready}");
+    manager.wait_for("WATCHDOG=1");
+    eventually("the vassal", || server.log.text().contains("vassal a.ini (pid ").then_some(()));
+
+    let asked_us = monotonic_us();
+    server.signal(Signal::SIGHUP);
+    let reloading = manager.wait_for("RELOADING=1");
+    let said_us: i64 = value(&reloading, "MONOTONIC_USEC").unwrap().parse().unwrap();
+    assert!((asked_us..=monotonic_us()).contains(&said_us), "{asked_us} {reloading}");
+    assert!(manager.wait_for("READY=1").ends_with("STATUS=all vassals reload"));
+    server.site.write("uwsgi.ini", "[uwsgi]\nemperor = v\nuid = nobody\n");
+    server.signal(Signal::SIGHUP);
+    manager.wait_for("RELOADING=1");
+    assert!(manager.wait_for("READY=1").contains("STATUS=the last reload failed: uid has changed: restart needed"));
+
+    server.signal(Signal::SIGTERM);
+    let stopping = manager.wait_for("STOPPING=1");
+    assert_eq!(value(&stopping, "EXTEND_TIMEOUT_USEC"), Some("17000000"), "reload-mercy fits in");
+    assert_eq!(server.wait().code, 0);
+    let pid = value(&ready, "MAINPID").unwrap();
+    assert!(manager.all().lines().filter_map(|line| line.strip_prefix("MAINPID=")).all(|said| said == pid));
+}

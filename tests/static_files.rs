@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
 
+use crate::harness::packet::program;
 use crate::harness::{Answer, Client, Ends, Server, Site, eventually};
 
 const APP: &str = "
@@ -543,22 +544,11 @@ fn values_that_mean_nothing_end_the_start() {
     }
 }
 
-/// A real uWSGI: what the variable `UWSGI` names, or the one on the path.
-fn uwsgi() -> Option<PathBuf> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let named = std::env::var_os("UWSGI").map(PathBuf::from);
-    let found = named.into_iter().chain(std::env::split_paths(&path).map(|folder| folder.join("uwsgi")));
-    found.into_iter().find(|file| file.is_file())
-}
-
-/// Starts a real uWSGI on the same files, on a unix socket.
-fn start_uwsgi(program: &Path) -> Server {
-    let site = Site::code(APP);
-    tree(&site);
+/// A real uWSGI in a folder, at `u.sock` and `w.sock`.
+pub fn start_uwsgi(program: &Path, site: Site, options: &[&str]) -> Server {
     let mut command = Command::new(program);
     let home = program.parent().and_then(Path::parent).filter(|home| home.join("pyvenv.cfg").exists());
-    command.args(["--http-socket", "u.sock", "--wsgi-file", "app.py", "--static-map", "/s=root"]);
-    command.args(["--static-index", "index.html", "--static-expires-type-mtime", "text/css=50", "--honour-range"]);
+    command.args(["--http-socket", "u.sock", "--uwsgi-socket", "w.sock", "--wsgi-file", "app.py"]).args(options);
     if let Some(home) = home {
         command.arg("--home").arg(home);
     }
@@ -570,11 +560,10 @@ fn start_uwsgi(program: &Path) -> Server {
 
 #[test]
 fn answers_are_those_of_uwsgi() {
-    let Some(program) = uwsgi() else {
-        eprintln!("skipped: there is no uWSGI (UWSGI names one)");
-        return;
-    };
-    let theirs = start_uwsgi(&program);
+    let Some(program) = program("uwsgi") else { return };
+    let options = ["--static-map", "/s=root", "--static-index", "index.html", "--honour-range"];
+    let more = ["--static-expires-type-mtime", "text/css=50"];
+    let theirs = start_uwsgi(&program, site(), &[&options[..], &more].concat());
     let options = "static-map = /s=root\nstatic-index = index.html\nstatic-expires-type-mtime = text/css=50";
     let ours = site().ini(options).start();
     let ask = |request: &str| {

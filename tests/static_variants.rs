@@ -10,7 +10,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 
 use crate::harness::packet::{fastcgi, fastcgi_answer, nginx_with, program, request, vars};
 use crate::harness::{Answer, Client, Process, Server, Site, apps, eventually};
-use crate::static_files::{CHANGED, file, get, site};
+use crate::static_files::{CHANGED, file, get, site, start_uwsgi};
 
 /// A file of which every 16 bytes are others.
 fn numbered(site: &Site, name: &str, lines: u32) -> Vec<u8> {
@@ -176,7 +176,7 @@ fn which_files_have_compressed_ones_is_said_by_path() {
 fn compressed_files_are_those_of_uwsgi() {
     let Some(program) = program("uwsgi") else { return };
     let options = ["--static-map", "/s=root", "--static-gzip-all", "--static-expires-type", "text/plain=0"];
-    let theirs = real(&program, compressed_site(), &options);
+    let theirs = start_uwsgi(&program, compressed_site(), &options);
     let ours = compressed("static-gzip-all = true\nstatic-expires-type = text/plain=0");
     for accepted in ["gzip", "br", "gzip, br", "deflate", "zstd"] {
         let request =
@@ -193,20 +193,6 @@ fn compressed_files_are_those_of_uwsgi() {
             assert_eq!(theirs.field(name), ours.field(name), "{name} for {accepted}");
         }
     }
-}
-
-/// A real uWSGI in a folder, at `u.sock`.
-fn real(program: &Path, site: Site, options: &[&str]) -> Server {
-    let mut command = Command::new(program);
-    let home = program.parent().and_then(Path::parent).filter(|home| home.join("pyvenv.cfg").exists());
-    command.args(["--http-socket", "u.sock", "--uwsgi-socket", "w.sock", "--wsgi-file", "app.py"]).args(options);
-    if let Some(home) = home {
-        command.arg("--home").arg(home);
-    }
-    site.dress(&mut command);
-    let server = Server::of(command, site);
-    server.wait_for("spawned uWSGI worker 1");
-    server
 }
 
 #[test]
@@ -261,7 +247,7 @@ fn the_front_end_says_where_its_files_are() {
         let client = client.send(request("GET", path, &[("DOCUMENT_ROOT", root)]));
         String::from_utf8(client.rest()).unwrap()
     };
-    let theirs = program("uwsgi").map(|program| real(&program, self::site(), &["--check-static-docroot"]));
+    let theirs = program("uwsgi").map(|program| start_uwsgi(&program, self::site(), &["--check-static-docroot"]));
     for (path, root, status, body) in [
         ("/a.txt", &*root, "200 OK", "hello"),
         ("/sub/b.html", &root, "200 OK", "<b>"),
@@ -294,7 +280,7 @@ fn the_front_end_sends_the_files() {
         let root = server.path("root").canonicalize().unwrap();
         let theirs = program("uwsgi").map(|program| {
             let mode = ["--static-map", "/s=root", "--file-serve-mode", mode];
-            real(&program, site(), &[&mode[..], &["--static-expires-type-mtime", "text/css=50"]].concat())
+            start_uwsgi(&program, site(), &[&mode[..], &["--static-expires-type-mtime", "text/css=50"]].concat())
         });
         for path in ["a.txt", "style.css", "near.txt", "noext"] {
             let request = format!("GET /s/{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");

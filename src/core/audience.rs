@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
 use ruwsgi_log::Log;
@@ -83,11 +83,12 @@ impl Audience {
         }
     }
 
-    /// The start came to nothing.
-    pub(crate) fn tell(&self, failure: &Failure) {
+    /// The start came to nothing. The log says it too: it may be the terminal.
+    pub(crate) fn tell(&self, failure: &Failure, log: &Log) {
         let reason = &failure.reason;
-        // Nobody may be there any more; the log says it too.
+        // Nobody may be there any more.
         let _ = match self.0.take() {
+            Some(Ear::Terminal(terminal)) if log.leads_to(terminal.as_fd()) => Ok(()),
             Some(Ear::Terminal(mut terminal)) => terminal.write_all(format!("error: {reason}\n").as_bytes()),
             Some(Ear::Parent(mut pipe)) => pipe.write_all(&[&[failure.code], reason.as_bytes()].concat()),
             None => Ok(()),

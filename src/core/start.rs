@@ -64,7 +64,7 @@ pub fn run(source: Source, loaded: Loaded, log: &Log, routers: &'static [Router]
             exit::DONE
         }
         Err(failure) => {
-            audience.tell(&failure);
+            audience.tell(&failure, log);
             service.tell(format!("STATUS={}", failure.reason.replace(char::is_control, " ")));
             failure.end()
         }

@@ -18,6 +18,8 @@ use ruwsgi_sys::sink::SinkFd;
 
 /// How many bytes may wait for a log that can't be written.
 pub const WAITING_BYTES: usize = 256 * 1024;
+/// So many bytes are written without waiting for a flush: a larger piece saves next to nothing.
+const PIECE_BYTES: usize = 32 * 1024;
 
 /// Who takes lines in this process instead of a descriptor. It must not log.
 pub trait Taker: Send {
@@ -97,6 +99,12 @@ impl Log {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
+    /// What is written goes where this descriptor leads.
+    #[must_use]
+    pub fn leads_to(&self, fd: BorrowedFd<'_>) -> bool {
+        ruwsgi_sys::sink::is_same(self.lock().fd.as_fd(), fd)
+    }
+
     /// So many bytes wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
@@ -157,7 +165,7 @@ impl Log {
         let _ = tracing::subscriber::set_global_default(subscriber::Lines(self.clone()));
     }
 
-    /// Puts a line behind those that wait; `line` ends with a newline.
+    /// Puts a line behind those that wait; `line` ends with a newline. When many wait, they are written.
     pub fn push(&self, line: &[u8]) {
         self.lock().push(line);
     }
@@ -202,8 +210,13 @@ impl Sink {
     fn push(&mut self, line: &[u8]) {
         if self.dropped > 0 || self.waiting.len() + line.len() > WAITING_BYTES {
             self.dropped += 1;
-        } else {
-            self.waiting.extend_from_slice(line);
+            return;
+        }
+        let before = self.waiting.len();
+        self.waiting.extend_from_slice(line);
+        // Only on the way past it: a log that takes nothing is not tried again for each line.
+        if before < PIECE_BYTES && self.waiting.len() >= PIECE_BYTES {
+            self.flush();
         }
     }
 
@@ -224,7 +237,7 @@ impl Sink {
                 self.dropped = 0;
             }
         }
-        self.waiting.shrink_to(16 * 1024);
+        self.waiting.shrink_to(2 * PIECE_BYTES);
         true
     }
 
@@ -271,6 +284,21 @@ mod tests {
         let told = text.lines().last().unwrap();
         assert_eq!(told, format!("warning: {} log lines were lost while the log could not be written", 10_000 - whole));
         assert_eq!(text.lines().count(), whole + 1);
+    }
+
+    #[test]
+    fn many_lines_are_written_before_they_are_too_many() {
+        let path = std::env::temp_dir().join(format!("ruwsgi-log-{}", std::process::id()));
+        let log = Log::to(std::fs::File::create(&path).unwrap().as_fd()).unwrap();
+        let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+        log.push(&line);
+        assert_eq!((log.waiting(), std::fs::metadata(&path).unwrap().len()), (100, 0), "a line waits for the flush");
+        for _ in 1..10_000 {
+            log.push(&line);
+        }
+        assert!(log.waiting() < PIECE_BYTES && log.flush());
+        assert_eq!(std::fs::metadata(&path).unwrap().len(), 1_000_000, "no line was dropped");
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

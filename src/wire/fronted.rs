@@ -4,7 +4,7 @@
 //! have one. It begins with a status line of HTTP, or with a `Status` field as CGI has it (RFC 3875 6).
 
 use crate::http::{self, Asked, Response};
-use crate::{BadResponse, Key, Next, Refusal, Vars};
+use crate::{BadResponse, Exchange, Head, Key, Next, Refusal, Vars};
 
 /// What a response says where the request has not said its protocol, as uWSGI does.
 const PROTOCOL: [u8; 8] = *b"HTTP/1.0";
@@ -143,6 +143,82 @@ impl Answer {
             out.extend_from_slice(status.as_bytes());
             out.push(b'\n');
         }
+    }
+}
+
+/// A protocol that passes the bytes of an answer on as they are: all that is its own is how a request reads.
+pub(crate) trait Heads: Send {
+    /// As [`Exchange::head`]; `answer`, in which nothing is asked yet, hears what is.
+    fn head(&mut self, input: &[u8], vars: &mut Vars, answer: &mut Answer) -> Head;
+
+    /// As [`Exchange::modifiers`].
+    fn modifiers(&self) -> (u8, u8) {
+        (0, 0)
+    }
+}
+
+/// One connection of such a protocol.
+pub(crate) struct Fronted<H> {
+    heads: H,
+    answer: Answer,
+}
+
+impl<H: Heads> Fronted<H> {
+    pub(crate) fn new(heads: H, begin: Begin) -> Self {
+        Self { heads, answer: Answer::new(begin) }
+    }
+}
+
+impl<H: Heads> Exchange for Fronted<H> {
+    fn head(&mut self, input: &[u8], vars: &mut Vars) -> Head {
+        vars.clear();
+        self.answer.forget();
+        let head = self.heads.head(input, vars, &mut self.answer);
+        if matches!(head, Head::Refused(_)) {
+            vars.clear();
+        }
+        head
+    }
+
+    fn is_fronted(&self) -> bool {
+        true
+    }
+
+    fn modifiers(&self) -> (u8, u8) {
+        self.heads.modifiers()
+    }
+
+    /// A front end asks its client for the body when it likes.
+    fn proceed(&mut self, _: &mut Vec<u8>) {}
+
+    fn status(&mut self, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
+        self.answer.status(status, out)
+    }
+
+    fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
+        self.answer.field(name, value, out)
+    }
+
+    fn end_head(&mut self, _: Option<u64>, _: &[u8], close: bool, out: &mut Vec<u8>) {
+        self.answer.end_head(close, out);
+    }
+
+    fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
+        self.answer.data(length, out)
+    }
+
+    fn data_end(&mut self, _: &mut Vec<u8>) {}
+
+    fn finish(&mut self, out: &mut Vec<u8>) -> Next {
+        self.answer.finish(out)
+    }
+
+    fn refuse(&mut self, refusal: Refusal, _: &[u8], out: &mut Vec<u8>) {
+        self.answer.refuse(refusal, out);
+    }
+
+    fn late(&self) -> &'static [u8] {
+        self.answer.begin().late()
     }
 }
 

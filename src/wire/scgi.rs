@@ -5,10 +5,10 @@
 //! `CONTENT_LENGTH` says, which comes first and always. The answer is a response as CGI has it, and the connection ends
 //! with it.
 //!
-//! The engine drives [`Scgi`] through [`Exchange`]. What variables must be like is `cgi`'s business.
+//! The engine drives it through [`Exchange`]. What variables must be like is `cgi`'s business.
 
-use crate::fronted::{Answer, Begin};
-use crate::{BadResponse, Body, Exchange, Head, Limits, Next, Refusal, Vars, cgi};
+use crate::fronted::{Answer, Begin, Fronted, Heads};
+use crate::{Body, Exchange, Head, Limits, Refusal, Vars, cgi};
 
 /// Starts the conversation of a new connection.
 #[must_use]
@@ -23,13 +23,12 @@ pub fn nph_exchange(limits: &Limits) -> Box<dyn Exchange> {
 }
 
 fn new(limits: &Limits, begin: Begin) -> Box<dyn Exchange> {
-    Box::new(Scgi { limits: limits.clone(), answer: Answer::new(begin) })
+    Box::new(Fronted::new(Scgi { limits: limits.clone() }, begin))
 }
 
 /// One connection.
 struct Scgi {
     limits: Limits,
-    answer: Answer,
 }
 
 /// Where the variables are in the input, and how long all of the netstring is.
@@ -41,7 +40,7 @@ struct Netstring {
 
 impl Scgi {
     /// Finds the netstring at the start of the input. `None`: it is not all there.
-    fn netstring(&mut self, input: &[u8]) -> Result<Option<Netstring>, Refusal> {
+    fn netstring(&self, input: &[u8], answer: &mut Answer) -> Result<Option<Netstring>, Refusal> {
         match input.first() {
             None => return Ok(None),
             // The one that begins with 0 is empty, and an empty one is no request.
@@ -57,7 +56,7 @@ impl Scgi {
             Some(b':') => {}
             Some(_) => return Err(Refusal::Malformed("no colon behind the length of a netstring")),
         }
-        self.answer.expect();
+        answer.expect();
         if digits > most_digits {
             return Err(Refusal::HeadTooLarge);
         }
@@ -71,7 +70,7 @@ impl Scgi {
             Some(b',') => Ok(Some(Netstring { start, end, bytes: end + 1 })),
             // No request, then: nobody knows what the bytes mean.
             Some(_) => {
-                self.answer.forget();
+                answer.forget();
                 Err(Refusal::Malformed("no comma where the length says that it is"))
             }
         }
@@ -107,61 +106,20 @@ impl Scgi {
     }
 }
 
-impl Exchange for Scgi {
-    fn head(&mut self, input: &[u8], vars: &mut Vars) -> Head {
-        vars.clear();
-        self.answer.forget();
-        let read = self.netstring(input).and_then(|found| match found {
+impl Heads for Scgi {
+    fn head(&mut self, input: &[u8], vars: &mut Vars, answer: &mut Answer) -> Head {
+        let read = self.netstring(input, answer).and_then(|found| match found {
             None => Ok(None),
             Some(Netstring { start, end, bytes }) => Ok(Some((bytes, self.read(&input[start..end], vars)?))),
         });
         match read {
             Ok(None) => Head::Partial { begun: !input.is_empty() },
             Ok(Some((bytes, body))) => {
-                self.answer.ask(vars, false);
+                answer.ask(vars, false);
                 Head::Whole { bytes, body, expects_continue: false }
             }
-            Err(refusal) => {
-                vars.clear();
-                Head::Refused(refusal)
-            }
+            Err(refusal) => Head::Refused(refusal),
         }
-    }
-
-    fn is_fronted(&self) -> bool {
-        true
-    }
-
-    fn proceed(&mut self, _: &mut Vec<u8>) {}
-
-    fn status(&mut self, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        self.answer.status(status, out)
-    }
-
-    fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        self.answer.field(name, value, out)
-    }
-
-    fn end_head(&mut self, _: Option<u64>, _: &[u8], _: bool, out: &mut Vec<u8>) {
-        self.answer.end_head(true, out);
-    }
-
-    fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
-        self.answer.data(length, out)
-    }
-
-    fn data_end(&mut self, _: &mut Vec<u8>) {}
-
-    fn finish(&mut self, out: &mut Vec<u8>) -> Next {
-        self.answer.finish(out)
-    }
-
-    fn refuse(&mut self, refusal: Refusal, _: &[u8], out: &mut Vec<u8>) {
-        self.answer.refuse(refusal, out);
-    }
-
-    fn late(&self) -> &'static [u8] {
-        self.answer.begin().late()
     }
 }
 
@@ -186,7 +144,7 @@ fn foreign(byte: u8) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Key;
+    use crate::{Key, Next};
 
     const BASE: [(&str, &str); 4] =
         [("CONTENT_LENGTH", "0"), ("SCGI", "1"), ("REQUEST_METHOD", "GET"), ("PATH_INFO", "/a")];

@@ -5,12 +5,12 @@
 //! HTTP response, and the connection ends with it. `modifier1` says what kind of packet it is; `modifier2`, which
 //! chooses among applications in some plugins of uWSGI, says nothing to one application.
 //!
-//! The engine drives [`Uwsgi`] through [`Exchange`]. What variables must be like is `cgi`'s business. As uWSGI does, it
+//! The engine drives it through [`Exchange`]. What variables must be like is `cgi`'s business. As uWSGI does, it
 //! says nothing to what is no request; a request that is not served gets an HTTP response, which front ends pass on.
 
-use crate::fronted::{Answer, Begin};
+use crate::fronted::{Answer, Begin, Fronted, Heads};
 use crate::http::octets;
-use crate::{BadResponse, Body, Exchange, Head, Key, Limits, Next, Refusal, Vars, cgi};
+use crate::{Body, Exchange, Head, Key, Limits, Next, Refusal, Vars, cgi};
 
 /// A WSGI request.
 const WSGI: u8 = 0;
@@ -38,13 +38,13 @@ pub fn persistent_exchange(limits: &Limits) -> Box<dyn Exchange> {
 /// WSGI requests are judged, and answered where nobody else answers.
 #[must_use]
 pub fn routed_exchange(limits: &Limits) -> Box<dyn Exchange> {
-    let answer = Answer::new(Begin::StatusLine);
-    Box::new(Uwsgi { limits: limits.clone(), persistent: false, routed: true, modifiers: (WSGI, 0), answer })
+    let uwsgi = Uwsgi { limits: limits.clone(), persistent: false, routed: true, modifiers: (WSGI, 0) };
+    Box::new(Fronted::new(uwsgi, Begin::StatusLine))
 }
 
 fn new(limits: &Limits, persistent: bool) -> Box<dyn Exchange> {
-    let answer = Answer::new(Begin::StatusLine);
-    Box::new(Uwsgi { limits: limits.clone(), persistent, routed: false, modifiers: (WSGI, 0), answer })
+    let uwsgi = Uwsgi { limits: limits.clone(), persistent, routed: false, modifiers: (WSGI, 0) };
+    Box::new(Fronted::new(uwsgi, Begin::StatusLine))
 }
 
 /// One connection.
@@ -54,12 +54,11 @@ struct Uwsgi {
     /// Packets of other kinds are for others.
     routed: bool,
     modifiers: (u8, u8),
-    answer: Answer,
 }
 
 impl Uwsgi {
     /// Makes variables of the block behind the header.
-    fn read(&mut self, block: &[u8], vars: &mut Vars) -> Result<Body, Refusal> {
+    fn read(&self, block: &[u8], vars: &mut Vars, answer: &mut Answer) -> Result<Body, Refusal> {
         if !matches!(self.modifiers.0, WSGI | WSGI_WITH_SCRIPT_NAME) {
             return read_foreign(block, vars);
         }
@@ -69,7 +68,7 @@ impl Uwsgi {
         while at < block.len() {
             let (Some(name), Some(value)) = (text(block, &mut at), text(block, &mut at)) else {
                 // No request, then: nobody knows what the bytes mean.
-                self.answer.forget();
+                answer.forget();
                 return Err(Refusal::Malformed("a length in the uwsgi packet points behind its end"));
             };
             reader.take(Vars::part(whole, name), Vars::part(whole, value))?;
@@ -78,10 +77,8 @@ impl Uwsgi {
     }
 }
 
-impl Exchange for Uwsgi {
-    fn head(&mut self, input: &[u8], vars: &mut Vars) -> Head {
-        vars.clear();
-        self.answer.forget();
+impl Heads for Uwsgi {
+    fn head(&mut self, input: &[u8], vars: &mut Vars, answer: &mut Answer) -> Head {
         let Some((&header, rest)) = input.split_first_chunk() else {
             return Head::Partial { begun: !input.is_empty() };
         };
@@ -92,7 +89,7 @@ impl Exchange for Uwsgi {
             return Head::Refused(foreign(header));
         }
         if is_wsgi {
-            self.answer.expect();
+            answer.expect();
         }
         let size = usize::from(u16::from_le_bytes([low, high]));
         if size > self.limits.head_bytes {
@@ -102,57 +99,22 @@ impl Exchange for Uwsgi {
         if modifier1 == PING {
             return Head::Reply { bytes: header.len() + size, answer: PONG.to_vec(), next: Next::Close };
         }
-        let body = match self.read(block, vars) {
+        let body = match self.read(block, vars, answer) {
             Ok(body) => body,
-            Err(refusal) => {
-                vars.clear();
-                return Head::Refused(refusal);
-            }
+            Err(refusal) => return Head::Refused(refusal),
         };
         if modifier1 == WSGI_WITH_SCRIPT_NAME && !self.routed {
             cgi::strip_script_name(vars);
         }
         if is_wsgi {
-            self.answer.ask(vars, self.persistent);
+            answer.ask(vars, self.persistent);
         }
         // A front end asks its client for the body when it likes.
         Head::Whole { bytes: header.len() + size, body, expects_continue: false }
     }
 
-    fn is_fronted(&self) -> bool {
-        true
-    }
-
     fn modifiers(&self) -> (u8, u8) {
         self.modifiers
-    }
-
-    fn proceed(&mut self, _: &mut Vec<u8>) {}
-
-    fn status(&mut self, status: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        self.answer.status(status, out)
-    }
-
-    fn field(&mut self, name: &[u8], value: &[u8], out: &mut Vec<u8>) -> Result<(), BadResponse> {
-        self.answer.field(name, value, out)
-    }
-
-    fn end_head(&mut self, _: Option<u64>, _: &[u8], close: bool, out: &mut Vec<u8>) {
-        self.answer.end_head(close, out);
-    }
-
-    fn data(&mut self, length: usize, out: &mut Vec<u8>) -> usize {
-        self.answer.data(length, out)
-    }
-
-    fn data_end(&mut self, _: &mut Vec<u8>) {}
-
-    fn finish(&mut self, out: &mut Vec<u8>) -> Next {
-        self.answer.finish(out)
-    }
-
-    fn refuse(&mut self, refusal: Refusal, _: &[u8], out: &mut Vec<u8>) {
-        self.answer.refuse(refusal, out);
     }
 }
 
@@ -206,6 +168,7 @@ fn foreign(header: [u8; 4]) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::BadResponse;
 
     const BASE: [(&str, &str); 4] =
         [("REQUEST_METHOD", "GET"), ("PATH_INFO", "/a"), ("REQUEST_URI", "/a?b"), ("SERVER_PROTOCOL", "HTTP/1.1")];

@@ -38,6 +38,7 @@ use crate::headers::Headers;
 use crate::log::{RequestLog, Times};
 use crate::now::{Moderation, Now};
 use crate::offload::Offload;
+use crate::pace::{self, Pace};
 use crate::queue::Queue;
 use crate::response::Patience;
 use crate::ring::{Crew, Ring};
@@ -165,6 +166,7 @@ pub(crate) struct Engine<'e> {
     pub next_tick_ms: AtomicU64,
     /// The listeners are not watched until then: there is no descriptor left to accept with. 0: they are.
     pub doors_shut_until_ms: AtomicU64,
+    pub pace: Pace,
     pub refusals: Moderation,
     pub spool_failures: Moderation,
     pub untrusted_told: AtomicBool,
@@ -255,6 +257,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         signalled,
         next_tick_ms: AtomicU64::new(0),
         doors_shut_until_ms: AtomicU64::new(0),
+        pace: Pace::default(),
         refusals: Moderation::default(),
         spool_failures: Moderation::default(),
         untrusted_told: AtomicBool::new(false),
@@ -349,19 +352,31 @@ impl<'e, A: App> Core<'e, A> {
 }
 
 impl Engine<'_> {
-    /// One core's life: find something to do, do it, again.
     /// Writes what waits for the log, as far as it goes. `true`: all of it.
     pub(crate) fn flush_logs(&self) -> bool {
         let written = self.log.flush();
         if self.log.is(self.requests) { written } else { self.requests.flush() && written }
     }
 
+    /// Writes lines before the leader blocks, if there were not too many of such writes. How long it may block.
+    fn settle_logs(&self) -> Option<u16> {
+        if self.pace.may_write(clock::coarse_ms()) {
+            return self.patience(self.flush_logs());
+        }
+        let waiting = self.requests.waiting() + self.log.waiting() > 0;
+        if waiting { Some(pace::TICK_MS) } else { self.patience(true) }
+    }
+
+    /// One core's life: find something to do, do it, again.
     fn pump<A: App>(&self, core: &mut Core<'_, A>) {
         while !self.crew.is_over() {
             if !self.work(core) {
-                let written = self.flush_logs();
+                if self.crew.is_led() {
+                    // Who leads has looked for lines already, and this core is about to be parked.
+                    self.flush_logs();
+                }
                 core.app.rest();
-                let event = self.block(written);
+                let event = self.block();
                 self.crew.hold(|| core.app.resume());
                 if let Some(event) = event {
                     self.dispatch(core, self.what(event), event);
@@ -445,7 +460,7 @@ impl Engine<'_> {
     }
 
     /// Waits for an event, in the lead or until there is work again. `None`: look for work.
-    fn block(&self, log_written: bool) -> Option<Event> {
+    fn block(&self) -> Option<Event> {
         if !self.crew.lead() {
             return None;
         }
@@ -457,7 +472,7 @@ impl Engine<'_> {
                 None => first = Some(event),
                 Some(_) => self.ring.push(event),
             };
-            if let Err(error) = self.epoll.wait(self.patience(log_written), take) {
+            if let Err(error) = self.epoll.wait(self.settle_logs(), take) {
                 tracing::error!("epoll: {error}: this worker can't go on");
                 self.finish();
             }

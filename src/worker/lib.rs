@@ -22,6 +22,7 @@ mod log;
 mod now;
 mod offload;
 mod orders;
+mod pace;
 mod queue;
 mod receive;
 pub mod response;

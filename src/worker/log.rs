@@ -125,7 +125,7 @@ impl Facts<'_> {
 /// What a client or an application has chosen never moves a terminal or begins another line: control characters, and
 /// bytes that are no UTF-8, are written as `\x1b`.
 fn escape(line: &mut Vec<u8>, text: &[u8]) {
-    if text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
+    if is_plain(text, [b'\n'; 2]) {
         return line.extend_from_slice(text);
     }
     for part in text.utf8_chunks() {
@@ -136,6 +136,11 @@ fn escape(line: &mut Vec<u8>, text: &[u8]) {
         }
         escape_bytes(line, part.invalid());
     }
+}
+
+/// Nothing but printable ASCII, and none of `except`. It looks at all of it, many bytes at a time: nearly always it is.
+fn is_plain(text: &[u8], except: [u8; 2]) -> bool {
+    text.iter().fold(true, |all, byte| all & matches!(byte, b' '..=b'~') & !except.contains(byte))
 }
 
 fn escape_bytes(line: &mut Vec<u8>, bytes: &[u8]) {

@@ -1,5 +1,6 @@
 /* Loads a server as a front end does that opens a connection for each request: so many at a time, one thread.
- * raw_load PORT CONNECTIONS SECONDS <REQUEST prints the requests that were answered, and those that were not. */
+ * raw_load PORT CONNECTIONS SECONDS [BYTES] <REQUEST prints the requests that were answered, and those that were not. With
+ * BYTES, the size of an answer, connections are kept, and each asks again when it has that. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
@@ -28,10 +29,11 @@ static void open_one(void) {
 }
 
 int main(int argc, char **argv) {
-    if (argc != 4) {
-        fprintf(stderr, "usage: raw_load PORT CONNECTIONS SECONDS <REQUEST\n");
+    if (argc != 4 && argc != 5) {
+        fprintf(stderr, "usage: raw_load PORT CONNECTIONS SECONDS [BYTES] <REQUEST\n");
         return 1;
     }
+    int whole = argc > 4 ? atoi(argv[4]) : 0;
     length = fread(request, 1, sizeof request, stdin);
     to.sin_family = AF_INET;
     to.sin_port = htons(atoi(argv[1]));
@@ -57,10 +59,15 @@ int main(int argc, char **argv) {
             int more = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
             if (more > 0) {
                 got[fd] += more;
+                if (whole && got[fd] >= whole) {
+                    answered++;
+                    got[fd] = 0;
+                    if (send(fd, request, length, MSG_NOSIGNAL) != (ssize_t)length) got[fd] = -1;
+                }
                 continue;
             }
             if (more < 0 && errno == EAGAIN) continue;
-            if (got[fd] > 12) answered++; else failed++;
+            if (got[fd] > 12 && !whole) answered++; else failed++;
             close(fd);
             open_one();
         }

@@ -13,7 +13,7 @@ use ruwsgi_sys::{birth, clock, reap, signal, stdio, stream};
 
 use super::pipe;
 use crate::listeners::VARIABLES;
-use crate::{exit, why};
+use crate::{exit, service, why};
 
 /// The variable with the number of the leash's end.
 const VARIABLE: &str = "RUWSGI_EMPEROR_LEASH";
@@ -59,9 +59,9 @@ impl Child {
     fn start(&mut self, source: &Source) -> io::Result<()> {
         let (ours, theirs) = birth::pipe_pair()?;
         let parent = process::id();
-        let own = [VARIABLE, pipe::VARIABLE, pipe::CONFIG_VARIABLE, "NOTIFY_SOCKET"];
+        let own = [VARIABLE, pipe::VARIABLE, pipe::CONFIG_VARIABLE];
         let mut env = source.env.clone();
-        env.retain(|(name, _)| !own.iter().chain(&VARIABLES).any(|own| name == own));
+        env.retain(|(name, _)| !own.iter().chain(&VARIABLES).chain(&service::VARIABLES).any(|own| name == own));
         env.push((VARIABLE.into(), theirs.as_raw_fd().to_string().into()));
         match birth::fork_into(0)? {
             Side::Parent(pid) => {

@@ -19,14 +19,13 @@ use ruwsgi_sys::{birth, stdio};
 use super::monitor::{Place, option_for};
 use super::pipe;
 use crate::listeners::VARIABLES;
-use crate::{exit, why};
+use crate::{exit, service, why};
 
 /// Variables of vassals begin with this in the environment of the emperor.
 const PREFIX: &[u8] = b"UWSGI_VASSAL_";
 /// What is for the emperor alone. An emperor that is told by its environment to be one has vassals that are none.
-const OWN: [&str; 7] = [
+const OWN: [&str; 6] = [
     "UWSGI_RELOADS",
-    "NOTIFY_SOCKET",
     pipe::VARIABLE,
     pipe::CONFIG_VARIABLE,
     "RUWSGI_FALLBACKS",
@@ -238,7 +237,8 @@ fn arguments(options: &Emperor, place: &Place) -> Vec<OsString> {
 fn environment(ours: &[(OsString, OsString)]) -> Vec<(OsString, OsString)> {
     let mut env: Vec<(OsString, OsString)> = Vec::new();
     let is_own = |name: &OsString| {
-        OWN.iter().chain(&VARIABLES).chain(&OWN_OPTIONS).any(|own| name == own) || name.as_bytes().starts_with(PREFIX)
+        let mut all = OWN.iter().chain(&VARIABLES).chain(&service::VARIABLES).chain(&OWN_OPTIONS);
+        all.any(|own| name == own) || name.as_bytes().starts_with(PREFIX)
     };
     env.extend(ours.iter().filter(|(name, _)| !is_own(name)).cloned());
     for (name, value) in ours {
@@ -289,7 +289,13 @@ mod tests {
     fn variables_of_vassals_are_theirs_and_the_emperors_are_not() {
         let pair = |(name, value): (&str, &str)| (OsString::from(name), OsString::from(value));
         let ours = [("A", "1"), ("UWSGI_VASSAL_PROCESSES", "4"), ("UWSGI_PROCESSES", "2"), ("UWSGI_EMPEROR", "/v")];
-        let more = [("NOTIFY_SOCKET", "/run/n"), ("UWSGI_EMPEROR_FD", "7"), ("LISTEN_FDS", "1"), ("UWSGI_HTTP", ":1")];
+        let more = [
+            ("NOTIFY_SOCKET", "/n"),
+            ("WATCHDOG_USEC", "9"),
+            ("UWSGI_EMPEROR_FD", "7"),
+            ("LISTEN_FDS", "1"),
+            ("UWSGI_HTTP", ":1"),
+        ];
         let env = environment(&ours.into_iter().chain(more).map(pair).collect::<Vec<_>>());
         assert_eq!(env, [("A", "1"), ("UWSGI_HTTP", ":1"), ("UWSGI_PROCESSES", "4")].map(pair));
     }

@@ -8,6 +8,7 @@ mod host;
 mod launch;
 mod monitor;
 mod name;
+mod notice;
 mod on_demand;
 pub(crate) mod pipe;
 mod plan;

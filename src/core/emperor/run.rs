@@ -21,6 +21,7 @@ use super::host::{Hosts, Part};
 use super::launch::{Ground, hook};
 use super::monitor::Monitors;
 use super::name::Name;
+use super::notice::Notice;
 use super::on_demand;
 use super::plan::{Event, Input, Level, Order, Plan, Terms, Wish};
 use super::start::{reread, rules};
@@ -56,6 +57,7 @@ pub(super) struct First {
     pub ground: Ground,
     pub pidfiles: Vec<Pidfile>,
     pub suzerain: Option<Allegiance>,
+    pub notice: Notice,
     /// Who has started this emperor ends it by closing this.
     pub leash: Option<std::os::fd::OwnedFd>,
 }
@@ -135,7 +137,8 @@ impl Emperor {
             return 0;
         }
         let suzerain = self.first.suzerain.as_ref().and_then(Allegiance::wake_ms);
-        let others = [self.plan.wake_ms(), self.desk.wake_ms(), suzerain, self.deaf_until_ms];
+        let others =
+            [self.plan.wake_ms(), self.desk.wake_ms(), suzerain, self.deaf_until_ms, self.first.notice.wake_ms()];
         let wake = others.into_iter().flatten().chain([self.first.monitors.wake_ms()]).min();
         wake.unwrap_or(now).max(1)
     }
@@ -171,6 +174,7 @@ impl Emperor {
             self.welcome();
         }
         self.feed(Input::Tick);
+        self.first.notice.attend(&self.plan);
         self.attend_desk();
     }
 
@@ -187,6 +191,7 @@ impl Emperor {
             }
             self.first.pidfiles.iter_mut().for_each(Pidfile::keep);
             self.first.audience.dismiss();
+            self.first.notice.ready(&self.plan);
             let count = self.plan.vassals().count();
             tracing::info!("the emperor governs {count} vassals");
         }
@@ -196,8 +201,8 @@ impl Emperor {
         while let Ok(Some(number)) = self.first.signals.next() {
             match number {
                 1 => self.reload(),
-                2 | 15 => self.feed(Input::Wish(Wish::Stop)),
-                3 => self.feed(Input::Wish(Wish::StopNow)),
+                2 | 15 => self.stop(Wish::Stop),
+                3 => self.stop(Wish::StopNow),
                 10 => self.say_status(),
                 23 => self.feed(Input::Wish(Wish::Forgive)),
                 28 => self.first.monitors.look_now(),
@@ -218,7 +223,7 @@ impl Emperor {
             match will {
                 Will::Reload => self.reload(),
                 // The second one is meant.
-                Will::Stop => self.feed(Input::Wish(Wish::Stop)),
+                Will::Stop => self.stop(Wish::Stop),
                 Will::StopGracefully | Will::Lost => self.stop_once(),
             }
         }
@@ -227,12 +232,18 @@ impl Emperor {
     /// Stops, unless that is under way.
     fn stop_once(&mut self) {
         if !self.plan.is_over() {
-            self.feed(Input::Wish(Wish::Stop));
+            self.stop(Wish::Stop);
         }
+    }
+
+    fn stop(&mut self, wish: Wish) {
+        self.first.notice.stopping(&self.first.config);
+        self.feed(Input::Wish(wish));
     }
 
     /// Reads the emperor's own configuration again, and has all vassals reload. What can't be read changes nothing.
     fn reload(&mut self) {
+        let begun_us = clock::monotonic_us();
         let First { source, config, folder, outlet, monitors, .. } = &mut self.first;
         let done = reread(source, config).and_then(|new| {
             monitors.renew(&new, folder)?;
@@ -240,6 +251,7 @@ impl Emperor {
             self.desk.renew(&self.poll, DESK, &new)?;
             Ok(new)
         });
+        self.first.notice.reloaded(begun_us, done.as_ref().err().map(String::as_str));
         match done {
             Err(reason) => tracing::error!("reload: the emperor goes on as it was: {reason}"),
             Ok(new) => {

@@ -14,6 +14,7 @@ use ruwsgi_sys::{birth, listen, privilege, process, reap, title};
 
 use super::launch::Ground;
 use super::monitor::Monitors;
+use super::notice::Notice;
 use super::plan::Rules;
 use super::run::{Emperor, First};
 use crate::audience::Audience;
@@ -88,6 +89,7 @@ pub(crate) fn run(
     let folder = std::env::current_dir().map_err(|error| format!("the current directory: {}", why(&error)))?;
     let monitors = Monitors::of(&config, &folder)?;
     let suzerain = Allegiance::sworn(&source.env, &config);
+    let notice = Notice::of(&source, leash.is_some());
     let ground = Ground { binary, env: scene.env.clone(), log: log.clone(), files };
     let first = First {
         source,
@@ -101,6 +103,7 @@ pub(crate) fn run(
         ground,
         pidfiles,
         suzerain,
+        notice,
         leash,
     };
     Emperor::new(first)?.run();

@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 use std::ffi::CString;
-use std::fmt::Display;
-use std::io::Write;
 
 use ruwsgi_options::Logging;
 use ruwsgi_sys::{clock, process};
@@ -114,9 +112,8 @@ const VALUES: &[(&str, Value)] = &[
 /// The variables that cost a look at the memory of the process.
 const MEMORY: [&str; 4] = ["vsz", "rss", "vszM", "rssM"];
 
-fn put(out: &mut Vec<u8>, value: impl Display) {
-    // A Vec takes everything: writing to it can't fail.
-    let _ = write!(out, "{value}");
+fn put(out: &mut Vec<u8>, value: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 
 impl Format {
@@ -211,7 +208,10 @@ impl Line<'_, '_> {
 
     fn seconds(&self, out: &mut Vec<u8>) {
         let micros = self.facts.micros;
-        put(out, format_args!("{}.{:06}", micros / 1_000_000, micros % 1_000_000));
+        put(out, micros / 1_000_000);
+        out.push(b'.');
+        out.extend_from_slice(&thousandths(micros / 1000));
+        out.extend_from_slice(&thousandths(micros));
     }
 
     fn ctime(&mut self, out: &mut Vec<u8>) {
@@ -240,16 +240,22 @@ impl Times {
             *self = Self { second, ..Self::default() };
         }
     }
-}
 
-impl Times {
-    /// A time in microseconds since 1970 as RFC 3339 has it.
-    pub(super) fn utc(&mut self, time_us: u64) -> String {
+    /// Appends a time in microseconds since 1970 as RFC 3339 has it.
+    pub(super) fn utc(&mut self, out: &mut Vec<u8>, time_us: u64) {
         self.turn_to((time_us / 1_000_000) as i64);
         let second = self.second;
-        let whole = self.utc.get_or_insert_with(|| clock::utc(second));
-        format!("{whole}.{:03}Z", time_us / 1000 % 1000)
+        out.extend_from_slice(self.utc.get_or_insert_with(|| clock::utc(second)).as_bytes());
+        out.push(b'.');
+        out.extend_from_slice(&thousandths(time_us / 1000));
+        out.push(b'Z');
     }
+}
+
+/// The last three digits of a number.
+pub(super) fn thousandths(number: u64) -> [u8; 3] {
+    let digit = |by: u64| b'0' + (number / by % 10) as u8;
+    [digit(100), digit(10), digit(1)]
 }
 
 impl Cgi {

@@ -1,14 +1,14 @@
 //! `log-format = json`: a line of a request as one object, in the words of ECS and OpenTelemetry. Whatever a client or an
 //! application has sent, it is valid JSON and no control character.
 
-use std::borrow::Cow;
 use std::io::Write;
 
 use ruwsgi_sys::process;
 use ruwsgi_wire::Key;
 
-use super::Facts;
-use super::format::{Cgi, Times};
+use super::format::{Cgi, Times, thousandths};
+use super::line::{number, text};
+use super::{Facts, is_plain};
 
 /// Fields of requests that are looked for by their names.
 pub(super) struct Json {
@@ -36,55 +36,61 @@ impl Json {
         let (vars, sent) = (facts.vars, facts.sent);
         let key = |key| vars.key(key).unwrap_or_default();
         let (method, uri) = (key(Key::RequestMethod), key(Key::RequestUri));
+        out.reserve(768 + 2 * uri.len());
         out.extend_from_slice(b"{\"@timestamp\":\"");
-        out.extend_from_slice(times.utc(facts.began_us).as_bytes());
+        times.utc(out, facts.began_us);
         let level = if sent.status >= 500 { "error" } else { "info" };
-        // A Vec takes everything: writing to it can't fail.
-        let _ = write!(out, "\",\"log.level\":\"{level}\",\"message\":");
-        quote(out, &[method, b" ", uri, b" ", sent.status.to_string().as_bytes()].concat());
+        text(out, "\",\"log.level\":\"");
+        text(out, level);
+        text(out, "\",\"message\":\"");
+        escape(out, method);
+        out.push(b' ');
+        escape(out, uri);
+        number(out, " ", sent.status);
+        out.push(b'"');
         let (path, query) = split(uri);
-        let fields = vars;
-        let traced = self.trace.of(fields).unwrap_or_default();
+        let traced = self.trace.of(vars).unwrap_or_default();
         let (trace, span) = context(&traced);
-        let texts: [(&str, Cow<'_, [u8]>); 13] = [
-            ("http.request.method", method.into()),
-            ("url.path", path.into()),
-            ("url.query", query.into()),
-            ("url.domain", key(Key::HttpHost).into()),
-            ("network.protocol", key(Key::ServerProtocol).into()),
-            ("client.address", (&*facts.address).into()),
-            ("user.name", key(Key::RemoteUser).into()),
-            ("user_agent.original", self.agent.of(fields).unwrap_or_default()),
-            ("http.request.referrer", self.referer.of(fields).unwrap_or_default()),
-            ("request_id", self.request_id.of(fields).unwrap_or_default()),
-            ("trace_id", trace.into()),
-            ("span_id", span.into()),
-            ("http.request.body.size", number(key(Key::ContentLength)).into()),
-        ];
-        for (name, value) in texts.iter().filter(|(_, value)| !value.is_empty()) {
-            let _ = write!(out, ",\"{name}\":");
-            if *name == "http.request.body.size" { out.extend_from_slice(value) } else { quote(out, value) }
+        field(out, ",\"http.request.method\":", method);
+        field(out, ",\"url.path\":", path);
+        field(out, ",\"url.query\":", query);
+        field(out, ",\"url.domain\":", key(Key::HttpHost));
+        field(out, ",\"network.protocol\":", key(Key::ServerProtocol));
+        field(out, ",\"client.address\":", &facts.address);
+        field(out, ",\"user.name\":", key(Key::RemoteUser));
+        field(out, ",\"user_agent.original\":", &self.agent.of(vars).unwrap_or_default());
+        field(out, ",\"http.request.referrer\":", &self.referer.of(vars).unwrap_or_default());
+        field(out, ",\"request_id\":", &self.request_id.of(vars).unwrap_or_default());
+        field(out, ",\"trace_id\":", trace);
+        field(out, ",\"span_id\":", span);
+        let length = whole(key(Key::ContentLength));
+        if !length.is_empty() {
+            text(out, ",\"http.request.body.size\":");
+            out.extend_from_slice(length);
         }
-        let micros = facts.micros;
-        let _ = write!(
-            out,
-            ",\"http.response.status_code\":{},\"http.response.body.size\":{},\"event.duration\":{},\
-             \"duration_ms\":{}.{:03},\"process.pid\":{},\"worker.id\":{},\"worker.core\":{}",
-            sent.status,
-            sent.body_bytes,
-            micros.saturating_mul(1000),
-            micros / 1000,
-            micros % 1000,
-            facts.pid,
-            facts.slot,
-            facts.core
-        );
+        number(out, ",\"http.response.status_code\":", sent.status);
+        number(out, ",\"http.response.body.size\":", sent.body_bytes);
+        number(out, ",\"event.duration\":", facts.micros.saturating_mul(1000));
+        number(out, ",\"duration_ms\":", facts.micros / 1000);
+        out.push(b'.');
+        out.extend_from_slice(&thousandths(facts.micros));
+        number(out, ",\"process.pid\":", facts.pid);
+        number(out, ",\"worker.id\":", facts.slot);
+        number(out, ",\"worker.core\":", facts.core);
         if self.memory {
             let (_, resident) = process::memory();
-            let _ = write!(out, ",\"process.memory.rss\":{resident}");
+            number(out, ",\"process.memory.rss\":", resident);
         }
         labels(out, facts);
         out.push(b'}');
+    }
+}
+
+/// A text under its key; one that is empty is left out.
+fn field(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    if !value.is_empty() {
+        text(out, key);
+        quote(out, value);
     }
 }
 
@@ -115,7 +121,7 @@ fn split(uri: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Only what is a number in JSON: no empty text, no zero before others.
-fn number(text: &[u8]) -> &[u8] {
+fn whole(text: &[u8]) -> &[u8] {
     let plain = text.iter().all(u8::is_ascii_digit) && (text.len() == 1 || text.first() != Some(&b'0'));
     if plain { text } else { b"" }
 }
@@ -129,23 +135,27 @@ fn context(text: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// A JSON string. Bytes that are no UTF-8 become U+FFFD.
-pub(super) fn quote(out: &mut Vec<u8>, text: &[u8]) {
+/// A JSON string.
+fn quote(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
-    let is_plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.iter().all(is_plain) {
-        out.extend_from_slice(text);
-    } else {
-        for letter in String::from_utf8_lossy(text).chars() {
-            let mut bytes = [0; 4];
-            let _ = match letter {
-                '"' | '\\' => out.write_all(&[b'\\', letter as u8]),
-                _ if letter.is_control() => write!(out, "\\u{:04x}", u32::from(letter)),
-                _ => out.write_all(letter.encode_utf8(&mut bytes).as_bytes()),
-            };
-        }
+    escape(out, text);
+    out.push(b'"');
+}
+
+/// The inside of a JSON string. Bytes that are no UTF-8 become U+FFFD.
+fn escape(out: &mut Vec<u8>, text: &[u8]) {
+    if is_plain(text, [b'"', b'\\']) {
+        return out.extend_from_slice(text);
     }
-    out.push(b'"');
+    for letter in String::from_utf8_lossy(text).chars() {
+        let mut bytes = [0; 4];
+        // A Vec takes everything: writing to it can't fail.
+        let _ = match letter {
+            '"' | '\\' => out.write_all(&[b'\\', letter as u8]),
+            _ if letter.is_control() => write!(out, "\\u{:04x}", u32::from(letter)),
+            _ => out.write_all(letter.encode_utf8(&mut bytes).as_bytes()),
+        };
+    }
 }
 
 #[cfg(test)]

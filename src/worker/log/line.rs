@@ -55,11 +55,11 @@ pub(super) fn write_memory(line: &mut Vec<u8>, (addresses, resident): (u64, u64)
     text(line, "MB} ");
 }
 
-fn text(line: &mut Vec<u8>, text: &str) {
+pub(super) fn text(line: &mut Vec<u8>, text: &str) {
     line.extend_from_slice(text.as_bytes());
 }
 
-fn number(line: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
+pub(super) fn number(line: &mut Vec<u8>, before: &str, number: impl itoa::Integer) {
     text(line, before);
     text(line, itoa::Buffer::new().format(number));
 }
