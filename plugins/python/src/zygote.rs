@@ -153,6 +153,7 @@ impl Zygote {
         if let Err(error) = collector::freeze(py) {
             trouble::tell(py, &self.log, &error);
         }
+        memory::let_go_of_free();
         Ok(self)
     }
 

@@ -217,6 +217,7 @@ impl Master {
         self.tell_emperor(Allegiance::is_ready);
         self.feed(Input::Start);
         let mut events = Events::with_capacity(64);
+        let mut slims = true;
         while self.over.is_none() || self.court.is_some() {
             let now = clock::coarse_ms();
             // The coarse clock stands still for up to 4 ms: without the 1, this would spin until it moves.
@@ -224,6 +225,11 @@ impl Master {
             let wake = wakes.into_iter().flatten().min();
             let wait = wake.map(|wake| Duration::from_millis(wake.saturating_sub(now).max(1)));
             let wait = if self.more_lines { Some(Duration::ZERO) } else { wait };
+            if self.welcomed && std::mem::take(&mut slims) {
+                // Most of what has run so far was for the start. What can't be let go of is kept.
+                let _ = memory::let_go_of_code();
+                memory::let_go_of_free();
+            }
             match self.poll.poll(&mut events, wait) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     tracing::error!("epoll: {error}");
@@ -592,8 +598,6 @@ impl Master {
         let safe = [("safe-pidfile", &config.process.safe_pidfile), ("safe-pidfile2", &config.process.safe_pidfile2)];
         if !std::mem::replace(&mut self.welcomed, true) {
             self.tell_emperor(Allegiance::accepts);
-            // Most of what has run so far was for the start. What can't be let go of is kept.
-            let _ = memory::let_go_of_code();
             for (option, path) in safe {
                 match pidfile(config, option, path.as_deref()) {
                     Ok(written) => self.pidfiles.extend(written),
