@@ -40,13 +40,13 @@ impl Value {
 
     /// It is the last one that was kept.
     pub fn is(&self, bytes: &[u8]) -> bool {
-        self.text.is_some() && self.bytes == bytes
+        self.text.is_some() && same(&self.bytes, bytes)
     }
 
     /// Puts `bytes` into a dict: as the text of the last time, if they are the same.
     pub fn put(&mut self, dict: &Bound<'_, PyDict>, name: &Py<PyString>, bytes: &[u8]) -> PyResult<()> {
         if let Some(text) = &self.text
-            && self.bytes == bytes
+            && same(&self.bytes, bytes)
         {
             self.changes = 0;
             return dict.set_item(name, text);
@@ -127,7 +127,7 @@ impl Names {
 
 impl Known {
     fn is(&self, bytes: &[u8], is_field: bool) -> bool {
-        self.name == bytes && self.is_field == is_field
+        same(&self.name, bytes) && self.is_field == is_field
     }
 }
 
@@ -142,6 +142,23 @@ pub fn variable(name: Name<'_>) -> Vec<u8> {
     }
 }
 
+/// `left == right`, in steps of words. What a request says has just been copied, and processors hand what they are about
+/// to store on to a load of as much or less, but not to one of more: the comparison of the C library, which loads whole
+/// vectors, waits for the store each time.
+#[inline]
+fn same(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    if let (Some(left_end), Some(right_end)) = (left.last_chunk::<8>(), right.last_chunk::<8>()) {
+        // The last eight bytes may have been among those before.
+        let (left, right) = (left.as_chunks::<8>().0, right.as_chunks::<8>().0);
+        let equal = |(left, right): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*left) == u64::from_ne_bytes(*right);
+        return equal((left_end, right_end)) && left.iter().zip(right).all(equal);
+    }
+    left.iter().zip(right).all(|(left, right)| left == right)
+}
+
 /// From the ends of a name: whoever makes names that share their places makes them slow, nothing more.
 fn hash(name: &[u8]) -> usize {
     let ends = match (name.first_chunk(), name.last_chunk()) {
@@ -149,4 +166,23 @@ fn hash(name: &[u8]) -> usize {
         _ => name.iter().fold(0, |ends, byte| ends << 8 | u64::from(*byte)),
     };
     ((ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACES_BITS)) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_the_same_is_found_to_be() {
+        let text: Vec<u8> = (0..40).collect();
+        for length in 0..=text.len() {
+            assert!(same(&text[..length], &text.clone()[..length]));
+            for at in 0..length {
+                let mut other = text[..length].to_vec();
+                other[at] ^= 1;
+                assert!(!same(&text[..length], &other), "{length} {at}");
+            }
+            assert!(!same(&text, &text[..length]) || length == text.len());
+        }
+    }
 }
