@@ -360,11 +360,10 @@ impl Engine<'_> {
 
     /// Writes lines before the leader blocks, if there were not too many of such writes. How long it may block.
     fn settle_logs(&self) -> Option<u16> {
-        if self.pace.may_write(clock::coarse_ms()) {
-            return self.patience(self.flush_logs());
+        if self.requests.waiting() + self.log.waiting() == 0 {
+            return self.patience(true);
         }
-        let waiting = self.requests.waiting() + self.log.waiting() > 0;
-        if waiting { Some(pace::TICK_MS) } else { self.patience(true) }
+        if self.pace.may_write(clock::coarse_ms()) { self.patience(self.flush_logs()) } else { Some(pace::TICK_MS) }
     }
 
     /// One core's life: find something to do, do it, again.
