@@ -1,7 +1,7 @@
 //! What the master leaves of its router processes to another executable, and how that one goes on with them: they serve
 //! until a generation of its own has replaced them. What the two sides say to each other is one for all releases.
 
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 
 use mio::unix::SourceFd;
@@ -91,7 +91,7 @@ impl Gateways {
         let mut places = Vec::new();
         for (left, channel) in routers {
             if let Some(channel) = &channel {
-                let number: RawFd = channel.as_raw_fd();
+                let number = channel.as_raw_fd();
                 poll.registry().register(&mut SourceFd(&number), Token(0), Interest::READABLE).map_err(failed)?;
             }
             let router = self.routers.iter().position(|router| router.name == left.name);

@@ -182,9 +182,9 @@ impl Datagrams {
             }
             self.bytes -= self.waiting.pop_front().map_or(0, |sent| sent.len());
             if self.waiting.is_empty() && self.dropped > 0 {
-                let lost = format!("warning: {} log lines were lost while the log could not be written", self.dropped);
+                let told = lost(self.dropped);
                 self.dropped = 0;
-                for datagram in (self.frame)(lost.as_bytes()) {
+                for datagram in (self.frame)(told.as_bytes()) {
                     self.push(datagram);
                 }
             }
@@ -224,12 +224,20 @@ impl Logger for Datagrams {
     }
 
     fn left(&self) -> Vec<Vec<u8>> {
-        self.waiting.iter().cloned().collect()
+        let mut left: Vec<Vec<u8>> = self.waiting.iter().cloned().collect();
+        if self.dropped > 0 {
+            left.extend((self.frame)(lost(self.dropped).as_bytes()));
+        }
+        left
     }
 
     fn restore(&mut self, piece: &[u8]) {
         self.push(piece.to_vec());
     }
+}
+
+fn lost(lines: u64) -> String {
+    format!("warning: {lines} log lines were lost while the log could not be written")
 }
 
 fn resolve(text: &str) -> Result<SocketAddr, String> {

@@ -104,7 +104,7 @@ pub(crate) enum Input {
         requests: Vec<(usize, Activity)>,
         /// Its requests that are not.
         others: usize,
-        /// Connections that wait to be accepted.
+        /// Connections that wait for a worker: to be accepted, or for one of its cores.
         waiting: u32,
     },
     /// A child is dead and reaped.
@@ -168,7 +168,7 @@ pub(crate) enum Command {
 pub(crate) struct Load {
     /// Those of the current generation that are up, by slot.
     pub workers: std::collections::BTreeMap<u32, Work>,
-    /// Connections that wait to be accepted.
+    /// Connections that wait for a worker: to be accepted, or for one of its cores.
     pub backlog: u32,
 }
 

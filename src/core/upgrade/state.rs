@@ -288,13 +288,13 @@ impl State {
     pub(crate) fn told(&self) -> String {
         let beside = self.daemons.iter().filter(|daemon| daemon.pid > 0).count() + self.running.len();
         let some = [
-            (self.workers.len(), "workers"),
-            (self.routers.len(), "router processes"),
-            (beside, "daemons and jobs"),
-            (self.sockets.len() + self.ears.len(), "sockets"),
+            (self.workers.len(), "worker", "workers"),
+            (self.routers.len(), "router process", "router processes"),
+            (beside, "daemon or job", "daemons and jobs"),
+            (self.sockets.len() + self.ears.len(), "socket", "sockets"),
         ];
-        let some = some.iter().filter(|(count, what)| *count > 0 || *what == "workers");
-        let some: Vec<String> = some.map(|(count, what)| format!("{count} {what}")).collect();
+        let shown = |(count, one, many)| format!("{count} {}", if count == 1 { one } else { many });
+        let some: Vec<String> = some.into_iter().filter(|(count, ..)| *count > 0).map(shown).collect();
         format!("{} go on", some.join(", "))
     }
 
