@@ -222,6 +222,59 @@ fn connections_to_http_backends_are_kept() {
 }
 
 #[test]
+fn connections_to_persistent_uwsgi_backends_are_kept() {
+    // Answers packet after packet, and closes behind what has no length.
+    let backend = Backend::new(|_, stream| {
+        let mut header = [0; 4];
+        while stream.read_exact(&mut header).is_ok() {
+            let mut block = vec![0; usize::from(u16::from_le_bytes([header[1], header[2]]))];
+            stream.read_exact(&mut block).unwrap();
+            let block = String::from_utf8_lossy(&block).into_owned();
+            if block.contains("/open") {
+                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nopen").unwrap();
+                return;
+            }
+            if block.contains("POST") {
+                stream.read_exact(&mut [0; 4]).unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").unwrap();
+        }
+    });
+    let server = router(&format!("http-to = puwsgi://{}", backend.address));
+    for _ in 0..5 {
+        assert_eq!(server.get("/").ok(), "ok");
+    }
+    assert_eq!(backend.connections(), 1);
+    assert_eq!(server.post("/", "body").ok(), "ok", "never on one that may be closed");
+    assert_eq!(backend.connections(), 2);
+    assert_eq!(server.get("/open").ok(), "open");
+    assert_eq!(server.get("/").ok(), "ok");
+    assert_eq!(backend.connections(), 2, "that of the body was kept");
+}
+
+#[test]
+fn workers_behind_kept_connections_come_and_go() {
+    let site =
+        Site::empty().ini("wsgi-file = app.py\npuwsgi-socket = app.sock\nhttp = 127.0.0.1:0\nhttp-router = true");
+    std::fs::copy(app("control.py"), site.path("app.py")).unwrap();
+    let server = start(site.ini("processes = 2"));
+    let mut client = server.connect();
+    client.send("HEAD /size/7 HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(client.answer_head().field("content-length"), Some("7"));
+    assert_eq!(client.get("/size/3").ok(), "xxx");
+    assert_eq!(client.post("/read", "x".repeat(100_000)).ok(), "100000");
+    assert_eq!(client.get("/source/5").body.len(), 500_000);
+    let answered = under_load(&server, || {
+        for generation in 2..=3 {
+            server.signal(Signal::SIGHUP);
+            server.wait_for(&format!("generation {generation} is complete"));
+        }
+    });
+    assert!(answered > 50, "{answered} requests");
+    server.stop();
+}
+
+#[test]
 fn slow_clients_and_backends_cost_little_memory() {
     let backend = Backend::new(|_, stream| {
         read_head(stream);

@@ -159,7 +159,7 @@ fn describe(dialect: Dialect, request: &[u8], call: &Call) -> String {
             let lines = String::from_utf8_lossy(request);
             return lines.lines().map(|line| format!("> {line}\n")).collect();
         }
-        Dialect::Uwsgi => {
+        Dialect::Uwsgi | Dialect::PersistentUwsgi => {
             format!("uwsgi packet, modifier1 {}, modifier2 {}, {} bytes", request[0], request[3], request.len() - 4)
         }
         Dialect::FastCgi => format!("FastCGI request 1, responder, keep-alive, {} bytes of records", request.len()),

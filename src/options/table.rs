@@ -433,7 +433,7 @@ options! {
         ["http-router"] => router: OptionalFlag;
         /// run NUM processes of it [1]
         ["http-processes", "http-workers"] => processes: OneOrMore = 1;
-        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        /// send requests there: ADDRESS, or http://, puwsgi://, fastcgi:// or scgi:// before it
         ["http-to"] => to: Texts as "NODE";
         /// send what finds no backend there
         ["http-fallback"] => fallback: Texts as "NODE";
@@ -491,7 +491,7 @@ options! {
         ["fastrouter"] => addresses: Door;
         /// run NUM processes of it [1]
         ["fastrouter-processes", "fastrouter-workers"] => processes: OneOrMore = 1;
-        /// send requests there: ADDRESS, or http://, fastcgi:// or scgi:// before it
+        /// send requests there: ADDRESS, or http://, puwsgi://, fastcgi:// or scgi:// before it
         ["fastrouter-to"] => to: Texts as "NODE";
         /// send what finds no backend there
         ["fastrouter-fallback"] => fallback: Texts as "NODE";

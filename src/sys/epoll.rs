@@ -111,7 +111,11 @@ pub fn share(epoll: RawFd, fd: BorrowedFd<'_>, token: usize) -> io::Result<()> {
     // SAFETY: epoll_ctl reads one event; whatever `epoll` is, it says so.
     match unsafe { libc::epoll_ctl(epoll, libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) } {
         0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
+        _ => match io::Error::last_os_error() {
+            // It is watched already.
+            error if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            error => Err(error),
+        },
     }
 }
 

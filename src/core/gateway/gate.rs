@@ -415,9 +415,10 @@ impl Gate {
 
     /// The master keeps it, in case that all processes of the router die.
     fn entrust(&mut self) {
-        let Some(every_ms) = self.entrusts_ms else { return };
-        let now = self.world.now.ms;
-        if std::mem::take(&mut self.world.news) || now >= self.entrusted_ms + every_ms && !self.knows_nobody() {
+        let (news, now) = (std::mem::take(&mut self.world.news), self.world.now.ms);
+        // Who leaves hears nothing any more.
+        let Some(every_ms) = self.entrusts_ms.filter(|_| self.end_ms.is_none()) else { return };
+        if news || now >= self.entrusted_ms + every_ms && !self.knows_nobody() {
             self.entrusted_ms = now;
             self.tell_what_is_known();
         }

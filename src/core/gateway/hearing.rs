@@ -85,7 +85,8 @@ impl Hearing {
         if !self.murmur || now_ms < self.next_ms {
             return Ok(());
         }
-        self.murmur = false;
+        // Also where this call ends early: ears that rest are not left so.
+        (self.murmur, self.next_ms) = (true, now_ms + PAUSE_MS);
         let (mut count, mut more) = (0, false);
         for ear in &self.ears {
             let ear = ear.ear.borrow();
@@ -98,18 +99,19 @@ impl Hearing {
                 more |= call == CALLS;
             }
         }
+        let before_ms = self.last_ms;
+        self.last_ms = if count > 0 { now_ms } else { before_ms };
         if more {
-            (self.murmur, self.last_ms) = (true, now_ms);
-            return Ok(());
-        }
-        if count > 0 && (self.resting || now_ms < self.last_ms + PAUSE_MS) {
+            self.next_ms = now_ms;
+        } else if count > 0 && (self.resting || now_ms < before_ms + PAUSE_MS) {
             self.rest(registry);
-            (self.murmur, self.next_ms) = (true, now_ms + PAUSE_MS);
-        } else if std::mem::take(&mut self.resting) {
-            // What has come meanwhile is an event.
-            self.watch(epoll).map_err(|error| format!("epoll: {error}"))?;
+        } else {
+            if self.resting {
+                // What has come meanwhile is an event.
+                self.watch(epoll).map_err(|error| format!("epoll: {error}"))?;
+            }
+            (self.murmur, self.next_ms, self.resting) = (false, 0, false);
         }
-        self.last_ms = if count > 0 { now_ms } else { self.last_ms };
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! Links that wait for another request: those of backends that keep connections (HTTP, FastCGI).
+//! Links that wait for another request: those of backends that keep connections (HTTP, FastCGI, persistent uwsgi).
 //!
 //! A backend may close one at any time, and a request that is on its way then is lost for those who can't repeat it. So
 //! only requests that may be repeated are asked over such a link; the others get one of their own.
@@ -21,8 +21,14 @@ const IDLE_MS: u64 = 30_000;
 pub(super) struct Pool(HashMap<Rc<Target>, Vec<Box<Link>>>);
 
 impl Pool {
-    fn is_full(&self, target: &Rc<Target>) -> bool {
-        self.0.get(target).is_some_and(|links| links.len() >= MOST)
+    /// Keeps one, unless there are as many as there may be.
+    fn put(&mut self, link: Box<Link>) -> Option<Box<Link>> {
+        let links = self.0.entry(link.node.target.clone()).or_default();
+        if links.len() >= MOST {
+            return Some(link);
+        }
+        links.push(link);
+        None
     }
 
     /// Takes the one that was used last: it is the most likely to be open.
@@ -54,15 +60,16 @@ impl World {
     /// Keeps a link whose answer is over for another request.
     pub(super) fn keep_idle(&mut self, mut link: Box<Link>) {
         self.finish(&mut link);
-        let target = link.node.target.clone();
         let clean = link.end.input.is_empty() && link.end.waiting() == 0 && !link.end.ended && !link.end.gone;
-        if !clean || self.draining || self.pool.is_full(&target) {
+        if !clean || self.draining {
             return self.discard(link);
         }
         link.idle_ms = self.now.ms;
         link.end.rest(&mut self.spare);
         self.owners[link.key] = Owner::Idle;
-        self.pool.0.entry(target).or_default().push(link);
+        if let Some(link) = self.pool.put(link) {
+            self.discard(link);
+        }
     }
 
     /// Whatever a backend says on a link that waits, it is not an answer.

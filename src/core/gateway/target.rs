@@ -1,5 +1,6 @@
 //! The address of a backend and what it speaks: `127.0.0.1:3031`, `/run/app.sock`, `@name`, `http://10.0.0.1:80`.
 
+use std::hash::{Hash, Hasher};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::ffi::OsStrExt;
 
@@ -10,7 +11,7 @@ use ruwsgi_wire::client::Dialect;
 use crate::listeners::Address;
 
 /// Where a backend is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// What to connect to.
     pub remote: Remote,
@@ -20,8 +21,16 @@ pub struct Target {
     pub shown: String,
 }
 
-const SCHEMES: [(&str, Dialect); 4] = [
+impl Hash for Target {
+    /// Asked for each request: where it is tells nearly all of them apart.
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.remote.hash(state);
+    }
+}
+
+const SCHEMES: [(&str, Dialect); 5] = [
     ("uwsgi://", Dialect::Uwsgi),
+    ("puwsgi://", Dialect::PersistentUwsgi),
     ("http://", Dialect::Http),
     ("fastcgi://", Dialect::FastCgi),
     ("scgi://", Dialect::Scgi),
@@ -79,6 +88,7 @@ impl Target {
     pub(crate) fn dialect_of(protocol: &str) -> Dialect {
         match protocol {
             "http" => Dialect::Http,
+            "puwsgi" => Dialect::PersistentUwsgi,
             "fastcgi" | "fastcgi-nph" => Dialect::FastCgi,
             "scgi" | "scgi-nph" => Dialect::Scgi,
             _ => Dialect::Uwsgi,
@@ -109,6 +119,7 @@ mod tests {
         assert_eq!(read(":3031"), Ok((inet("127.0.0.1:3031"), Dialect::Uwsgi)));
         assert_eq!(read("http://[::1]:80/"), Ok((inet("[::1]:80"), Dialect::Http)));
         assert_eq!(read("fastcgi:///run/php.sock"), Ok((Remote::Unix(b"/run/php.sock".to_vec()), Dialect::FastCgi)));
+        assert_eq!(read("puwsgi://@app").map(|(_, dialect)| dialect), Ok(Dialect::PersistentUwsgi));
         assert_eq!(read("@app"), Ok((Remote::Unix(b"\0app".to_vec()), Dialect::Uwsgi)));
         assert_eq!(read("localhost:80").unwrap_err(), "is no numeric address");
         for wrong in ["127.0.0.1:0", "127.0.0.1:http", "", "fd://3"] {

@@ -129,8 +129,13 @@ impl Answer {
         let option = |wanted: &[u8]| {
             head.all("Connection").flat_map(octets::list).any(|option| option.eq_ignore_ascii_case(wanted))
         };
-        let kept = !option(b"close") && (one_one || option(b"keep-alive")) && !matches!(framing, Framing::Open);
-        self.keep_alive = kept && self.dialect == Dialect::Http;
+        let ends = matches!(framing, Framing::Open) || option(b"close");
+        self.keep_alive = match self.dialect {
+            Dialect::Http => !ends && (one_one || option(b"keep-alive")),
+            // The version is that of the client's request.
+            Dialect::PersistentUwsgi => !ends,
+            _ => false,
+        };
         tell(Said::Head(*head));
         self.stage = Stage::Body(framing);
         self.take_body(rest, tell)

@@ -35,7 +35,7 @@ impl Client {
         self.chunked = self.dialect == Dialect::Http && passed.length.is_none();
         match self.dialect {
             Dialect::Http => passed.push_http(out),
-            Dialect::Uwsgi => passed.push_uwsgi(out),
+            Dialect::Uwsgi | Dialect::PersistentUwsgi => passed.push_uwsgi(out),
             Dialect::FastCgi => passed.with_pairs(|vars| fastcgi::push(vars, passed.length, out)),
             Dialect::Scgi => passed.with_pairs(|vars| scgi::push(vars, passed.length, out)),
         }

@@ -26,6 +26,8 @@ pub enum Dialect {
     Http,
     /// The uwsgi protocol.
     Uwsgi,
+    /// The same, one packet after the other on a connection (`puwsgi-socket`).
+    PersistentUwsgi,
     /// FastCGI 1.0
     FastCgi,
     /// SCGI
@@ -36,7 +38,7 @@ impl Dialect {
     /// Whether a server that speaks it may leave the connection open for another request.
     #[must_use]
     pub fn keeps(self) -> bool {
-        matches!(self, Self::Http | Self::FastCgi)
+        matches!(self, Self::Http | Self::FastCgi | Self::PersistentUwsgi)
     }
 }
 
@@ -168,7 +170,7 @@ impl Client {
                 self.chunked = length.is_none();
                 http::push(vars, length, out)
             }
-            Dialect::Uwsgi => uwsgi::push(vars, length, out),
+            Dialect::Uwsgi | Dialect::PersistentUwsgi => uwsgi::push(vars, length, out),
             Dialect::FastCgi => fastcgi::push(vars, length, out),
             Dialect::Scgi => scgi::push(vars, length, out),
         }
