@@ -31,8 +31,9 @@ const COPY_BYTES: usize = 4096;
 /// Small pieces of a body of known length are gathered up to this size.
 const GATHER_BYTES: usize = 16 * 1024;
 
-/// A file up to this size goes out with the head, in one call, by way of memory: cheaper than sendfile(2) behind it.
-const SMALL_FILE_BYTES: u64 = 32 * 1024;
+/// A file up to this size goes out with the head, in one call, by way of memory: cheaper than sendfile(2) behind it. With 10 KB it
+/// is not.
+const SMALL_FILE_BYTES: u64 = 4 * 1024;
 
 /// So much of a file goes out in one call at most.
 const FILE_BYTES: u64 = 1024 * 1024;

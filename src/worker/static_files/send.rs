@@ -40,17 +40,18 @@ impl StaticFiles {
         let version = Version::of(&hit.facts, chosen.encoding, now);
         let verdict = conditions::decide(vars, &version, self.honour_range && !head);
         response.begin(verdict.status())?;
+        let own_type = self.types.of(&hit.path);
         let mut parts = None;
         let (first, length) = match &verdict {
             Verdict::Whole => (0, version.size),
             Verdict::Part(part) => (part.first, part.length()),
             Verdict::Parts(several) => {
-                let multipart = Multipart::new(several, self.types.of(&hit.path), version.size);
+                let multipart = Multipart::new(several, own_type, version.size);
                 (0, parts.insert(multipart).length)
             }
             Verdict::NotModified => {
                 // RFC 9110 15.4.5: what a 200 would say of its freshness.
-                self.expires(&hit, vars, now, response)?;
+                self.expires((&hit, own_type), vars, now, response)?;
                 version.validators(response)?;
                 return chosen.vary(response);
             }
@@ -64,11 +65,11 @@ impl StaticFiles {
         if let Some(encoding) = chosen.encoding {
             response.field(b"Content-Encoding", encoding.name().as_bytes())?;
         }
-        let media_type = parts.as_ref().map(|parts| &*parts.media_type).or_else(|| self.types.of(&hit.path));
+        let media_type = parts.as_ref().map(|parts| &*parts.media_type).or(own_type);
         if let Some(media_type) = media_type {
             response.field(b"Content-Type", media_type.as_bytes())?;
         }
-        self.expires(&hit, vars, now, response)?;
+        self.expires((&hit, own_type), vars, now, response)?;
         response.field(b"Content-Length", itoa::Buffer::new().format(length).as_bytes())?;
         if let Verdict::Part(part) = verdict {
             let range = format!("bytes {}-{}/{}", part.first, part.last, version.size);
@@ -98,10 +99,11 @@ impl StaticFiles {
         response: &mut Response<'_>,
     ) -> Result<(), BadResponse> {
         response.begin(b"200 OK")?;
-        if let Some(media_type) = self.types.of(&hit.path) {
+        let own_type = self.types.of(&hit.path);
+        if let Some(media_type) = own_type {
             response.field(b"Content-Type", media_type.as_bytes())?;
         }
-        self.expires(hit, vars, now, response)?;
+        self.expires((hit, own_type), vars, now, response)?;
         let target = hit.target();
         let path = target.as_deref().unwrap_or(&hit.path).as_os_str().as_bytes();
         response.field(field.as_bytes(), &escaped(path))?;
@@ -129,8 +131,14 @@ impl StaticFiles {
         chosen
     }
 
-    fn expires(&self, hit: &Hit<'_>, vars: &Vars, now: i64, response: &mut Response<'_>) -> Result<(), BadResponse> {
-        match self.expires.of(&hit.path, self.types.of(&hit.path), vars, (now, hit.facts.modified)) {
+    fn expires(
+        &self,
+        (hit, media_type): (&Hit<'_>, Option<&str>),
+        vars: &Vars,
+        now: i64,
+        response: &mut Response<'_>,
+    ) -> Result<(), BadResponse> {
+        match self.expires.of(&hit.path, media_type, vars, (now, hit.facts.modified)) {
             Some(second) => response.field(b"Expires", &imf_date(second)),
             None => Ok(()),
         }
