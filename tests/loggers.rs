@@ -75,7 +75,8 @@ fn routes_and_encoders_shape_lines() {
     client.get("/say/say:%20%22a%22").ok();
     client.get("/say/unwanted").ok();
     client.get("/say/plain").ok();
-    server.out.wait_for("plain");
+    // What the application says comes before the line of its request.
+    server.out.wait_for("GET /say/plain");
     has(&server, "stash.log", "\n");
     let stash: serde_json::Value = serde_json::from_str(&read(&server, "stash.log")).unwrap();
     assert_eq!((&stash["m"], stash["at"].as_str().unwrap().len()), (&"say: \"a\"".into(), 4));
