@@ -150,8 +150,9 @@ fn a_backend_that_is_not_there_is_passed_over() {
         assert_eq!(server.post("/", "body").ok(), "ok");
     }
     assert_eq!(good.connections(), 5);
-    let told = server.log.text().matches(&format!("marking http://{gone} as failed")).count();
-    assert_eq!(told, 1, "it is left alone from then on:\n{}", server.log.text());
+    let log = server.stop().log;
+    let told = log.matches(&format!("marking http://{gone} as failed")).count();
+    assert_eq!(told, 1, "it is left alone from then on:\n{log}");
     let alone = router(&format!("http-to = http://{gone}"));
     let answer = alone.get("/");
     assert_eq!((answer.status, answer.field("retry-after")), (503, Some("1")));

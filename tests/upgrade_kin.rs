@@ -72,7 +72,8 @@ fn routers_go_on_and_are_replaced_and_no_request_is_lost() {
                 server.signal(Signal::SIGHUP);
                 server.log.wait_for_nth("goes on where", round);
                 if round == 1 {
-                    assert!(before.iter().all(|router| router.alive()));
+                    // The one that has nothing to do may be gone already.
+                    assert!(before.iter().any(|router| router.alive()));
                     server.site.write("gate", "");
                     assert!(slow.answer().ok().starts_with("version 1"));
                 }
