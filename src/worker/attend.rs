@@ -223,14 +223,18 @@ impl Engine<'_> {
                     }
                 }
             }
-            if connection.requests.wrapping_sub(served) >= PIPELINED {
+            let turns = connection.requests.wrapping_sub(served);
+            let is_enough = turns >= PIPELINED || (turns > 0 && self.others_wait());
+            if is_enough && !connection.input.is_empty() {
                 return Fate::Later;
             }
             let limit = match self.progress(driver, connection) {
                 Progress::On => continue,
                 Progress::Done(fate) => return fate,
                 Progress::More(_) if connection.eof => return Fate::Close,
-                Progress::More(_) if dry => return self.settle(connection),
+                // Who watches it from now on will be told of what is here already.
+                Progress::More(_) if dry || (turns > 0 && !connection.watched) => return self.settle(connection),
+                Progress::More(_) if is_enough => return Fate::Later,
                 Progress::More(limit) => limit,
             };
             if connection.input.capacity() == 0 {
@@ -266,6 +270,11 @@ impl Engine<'_> {
             connection.deadline_ms = connection.deadline_ms.min(soon);
         }
         Fate::Wait
+    }
+
+    /// Requests of other connections are ready: they have waited for longer than what this client says next.
+    fn others_wait(&self) -> bool {
+        self.handover.under_way() > 0 || !self.queue.is_empty()
     }
 
     fn progress(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
