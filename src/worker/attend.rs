@@ -153,7 +153,7 @@ impl Engine<'_> {
                 connection.watched = true;
             }
             let token = connection.token();
-            match connection.release() {
+            match self.leave_alone(connection) {
                 Ok(()) => {
                     match fate {
                         Fate::Later => self.later(token),
@@ -185,7 +185,7 @@ impl Engine<'_> {
                 }
             }
         } else if !(self.draining.load(Ordering::Relaxed) && matches!(connection.state, State::Head)) {
-            match connection.release() {
+            match self.leave_alone(connection) {
                 Ok(()) => return,
                 Err(mut again) => {
                     again.lose_place();
@@ -219,7 +219,7 @@ impl Engine<'_> {
                     Flushed::All if then == Then::Linger => self.say_goodbye(connection),
                     Flushed::All => {
                         driver.pool_buffer(std::mem::take(&mut connection.output));
-                        self.await_head(connection);
+                        self.await_head(connection, clock::coarse_ms());
                     }
                 }
             }
@@ -347,7 +347,7 @@ impl Engine<'_> {
         match then {
             Then::Close => return Progress::Done(Fate::Close),
             Then::Linger => self.say_goodbye(connection),
-            Then::Next => self.await_head(connection),
+            Then::Next => self.await_head(connection, core.now.ms()),
         }
         Progress::On
     }
@@ -360,15 +360,15 @@ impl Engine<'_> {
         driver.read_disk(self, || connection.flush())
     }
 
-    fn await_head(&self, connection: &mut Connection) {
+    fn await_head(&self, connection: &mut Connection, now_ms: u64) {
         connection.state = State::Head;
         connection.begun = false;
-        connection.deadline_ms = clock::coarse_ms() + millis(self.rules.keepalive.unwrap_or(self.rules.timeout));
+        connection.deadline_ms = now_ms + millis(self.rules.keepalive.unwrap_or(self.rules.timeout));
     }
 
     /// Answers with an error, and ends the conversation.
     pub(crate) fn refuse(&self, driver: &mut impl Driver, connection: &mut Connection, refusal: Refusal) {
-        driver.now().refresh();
+        driver.now().look();
         let before = connection.output.len();
         connection.exchange.refuse(refusal, driver.now().date(), &mut connection.output);
         self.tell_refusal(driver.now().second(), connection, refusal, connection.output.len() > before);

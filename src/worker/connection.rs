@@ -35,6 +35,8 @@ pub(crate) struct Connection {
     pub watched: bool,
     /// When something must have happened, by `clock::coarse_ms`.
     pub deadline_ms: u64,
+    /// When its deadline is looked at next: not before that, unless it is put into an earlier slot (`wheel.rs`).
+    pub looked_at_ms: u64,
     /// Requests served on it.
     pub requests: u32,
 }
@@ -142,6 +144,7 @@ impl Connection {
             begun: false,
             watched: false,
             deadline_ms: 0,
+            looked_at_ms: u64::MAX,
             requests: 0,
         }
     }

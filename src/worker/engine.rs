@@ -44,6 +44,7 @@ use crate::response::Patience;
 use crate::ring::{Crew, Ring};
 use crate::standby::Bed;
 use crate::static_files::StaticFiles;
+use crate::wheel::{SLOT_MS, Wheel};
 use ruwsgi_wire::trust::Trust;
 
 /// A listening socket with the protocol that it speaks.
@@ -164,6 +165,8 @@ pub(crate) struct Engine<'e> {
     over_event: notify::Event,
     pub signalled: &'static notify::Event,
     pub next_tick_ms: AtomicU64,
+    /// The time-outs of connections.
+    pub wheel: Wheel,
     /// The listeners are not watched until then: there is no descriptor left to accept with. 0: they are.
     pub doors_shut_until_ms: AtomicU64,
     pub pace: Pace,
@@ -214,9 +217,7 @@ pub(crate) const SIGNAL: u64 = CHANNEL + 1;
 const NUDGE: u64 = CHANNEL + 2;
 const PARCEL: u64 = CHANNEL + 3;
 
-/// How often time-outs are looked for.
-const TICK_MS: u64 = 1000;
-/// The same where something is awaited: a drain, or a descriptor to accept with.
+/// How often something is looked for that is awaited: the end of a drain, or a descriptor to accept with.
 const SHORT_TICK_MS: u64 = 100;
 
 /// Serves until the master says to drain and everything is finished.
@@ -256,6 +257,7 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         over_event: notify::Event::new()?,
         signalled,
         next_tick_ms: AtomicU64::new(0),
+        wheel: Wheel::new(clock::coarse_ms()),
         doors_shut_until_ms: AtomicU64::new(0),
         pace: Pace::default(),
         refusals: Moderation::default(),
@@ -377,11 +379,12 @@ impl Engine<'_> {
                 core.app.rest();
                 let event = self.block();
                 self.crew.hold(|| core.app.resume());
+                core.now.look();
                 if let Some(event) = event {
                     self.dispatch(core, self.what(event), event);
                 }
             }
-            let now_ms = clock::coarse_ms();
+            let now_ms = core.now.next_ms();
             if now_ms != core.flushed_ms {
                 // Lines wait for one tick of the coarse clock at most, also where no core ever blocks.
                 core.flushed_ms = now_ms;
@@ -492,18 +495,18 @@ impl Engine<'_> {
             return None;
         }
         let left = self.next_tick_ms.load(Ordering::Relaxed).saturating_sub(clock::coarse_ms());
-        Some(left.clamp(1, TICK_MS) as u16)
+        Some(left.clamp(1, SLOT_MS) as u16)
     }
 
     fn waits_shortly(&self) -> bool {
         self.draining.load(Ordering::Relaxed) || self.doors_shut_until_ms.load(Ordering::Relaxed) != 0
     }
 
-    /// A pass over all connections that nobody owns: time-outs, and idle ones of a worker that drains.
+    /// Time-outs; all connections that nobody owns, where a worker drains.
     pub(crate) fn tick(&self, driver: &mut impl Driver, now_ms: u64) {
         let due = self.next_tick_ms.load(Ordering::Relaxed);
-        let pause = if self.waits_shortly() { SHORT_TICK_MS } else { TICK_MS };
-        let claim = self.next_tick_ms.compare_exchange(due, now_ms + pause, Ordering::Relaxed, Ordering::Relaxed);
+        let next = if self.waits_shortly() { now_ms + SHORT_TICK_MS } else { (now_ms / SLOT_MS + 1) * SLOT_MS };
+        let claim = self.next_tick_ms.compare_exchange(due, next, Ordering::Relaxed, Ordering::Relaxed);
         if now_ms < due || claim.is_err() {
             return;
         }
@@ -513,6 +516,9 @@ impl Engine<'_> {
             if let Err(error) = self.open_doors() {
                 tracing::error!("a listener can't be watched again: {error}");
             }
+        }
+        if !self.draining.load(Ordering::Relaxed) {
+            return self.turn_wheel(driver, now_ms);
         }
         let tokens: Vec<Token> = self.table.tokens().collect();
         for token in tokens {

@@ -25,6 +25,7 @@ mod orders;
 mod pace;
 mod queue;
 mod receive;
+pub mod recent;
 pub mod response;
 mod ring;
 mod spool;
@@ -32,6 +33,7 @@ mod standby;
 mod static_files;
 mod turn;
 mod watch;
+mod wheel;
 
 pub use app::{App, Language, Request};
 pub use engine::{Listener, Setup, run};

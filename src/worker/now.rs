@@ -12,6 +12,9 @@ const LAST_SECOND: i64 = 253_402_300_799;
 
 /// The time of one core.
 pub(crate) struct Now {
+    ms: u64,
+    /// There was a look at the clock since the last [`next_ms`](Self::next_ms).
+    is_new: bool,
     second: i64,
     date: [u8; 29],
     ctime: String,
@@ -19,19 +22,39 @@ pub(crate) struct Now {
 
 impl Now {
     pub(crate) fn new() -> Self {
-        let mut now = Self { second: i64::MIN, date: [0; 29], ctime: String::new() };
-        now.refresh();
+        let mut now = Self { ms: 0, is_new: false, second: i64::MIN, date: [0; 29], ctime: String::new() };
+        now.look();
         now
     }
 
-    /// Looks at the clock: once a request.
-    pub(crate) fn refresh(&mut self) {
+    /// Looks at the clock: after what may have taken long, an application or a wait for events.
+    pub(crate) fn look(&mut self) {
+        let ms = clock::coarse_ms();
+        self.is_new = true;
+        if ms == self.ms {
+            return;
+        }
+        self.ms = ms;
         let second = clock::unix_seconds();
         if second != self.second {
             self.second = second;
             self.date = imf_date(second);
             self.ctime = clock::ctime(second);
         }
+    }
+
+    /// The last look, in milliseconds of `clock::coarse_ms`.
+    pub(crate) fn ms(&self) -> u64 {
+        self.ms
+    }
+
+    /// The same, of a look that was made since the last call of this.
+    pub(crate) fn next_ms(&mut self) -> u64 {
+        if !self.is_new {
+            self.look();
+        }
+        self.is_new = false;
+        self.ms
     }
 
     /// The value of a `Date` field.

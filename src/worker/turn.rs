@@ -32,7 +32,6 @@ impl Engine<'_> {
         vars: &mut Vars,
         input: Input,
     ) -> Option<Then> {
-        core.now.refresh();
         let log = self.rules.log.as_ref();
         let measured = log.is_some() || self.seat.is_measured();
         let (from_us, began_us) =
@@ -103,6 +102,8 @@ impl Engine<'_> {
                 self.requests.push(&core.line);
             }
         }
+        // Its line has the time of its beginning.
+        core.now.look();
         self.tell_write_errors(sent.write_errors, vars);
         self.recycle_after(requests);
         let unasked = close || rest.as_ref().is_some_and(|rest| !rest.is_empty());
@@ -219,7 +220,7 @@ impl Engine<'_> {
 
     /// Tells the scoreboard that a request goes into the application, and by when it must be out.
     fn announce<A: App>(&self, core: &Core<'_, A>, vars: &Vars) -> u64 {
-        let now_ms = clock::coarse_ms();
+        let now_ms = core.now.ms();
         let deadline_ms = if self.rules.harakiri_ms > 0 { now_ms + self.rules.harakiri_ms } else { 0 };
         // Always: a worker that dies in a request can't say any more which one it was.
         describe(core.seat, vars, now_ms, deadline_ms);

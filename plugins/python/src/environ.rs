@@ -102,7 +102,7 @@ impl Environs {
         for (&key, Variable { name, last }) in USUAL.iter().zip(&mut self.usual) {
             match vars.key(key) {
                 Some(value) if last.is(value) => {}
-                Some(value) if !Value::is_long(value) => last.put(template, name, value)?,
+                Some(value) if !Value::is_long(value) => last.put(template, name, value, &mut self.names.recent)?,
                 _ => exceptions = true,
             }
         }
@@ -117,7 +117,7 @@ impl Environs {
         }
         for (&key, Variable { name, last }) in UNUSUAL.iter().zip(&mut self.unusual) {
             if let Some(value) = vars.key(key) {
-                last.put(&environ, name, value)?;
+                last.put(&environ, name, value, &mut self.names.recent)?;
                 size += 1;
             }
         }

@@ -1,11 +1,12 @@
 //! Names and values of request fields as Python strings, kept from one request to the next.
 //!
 //! Bounded whatever clients send: so many names, each in one of four places that follow from its bytes, and one short
-//! value for each. A name that finds its places taken pushes another out.
+//! value for each; so many values that change. A name that finds its places taken pushes another out.
 
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 use ruwsgi_wire::Name;
+use ruwsgi_worker::recent::{Recent, hash, same};
 
 use crate::ffi;
 
@@ -18,17 +19,20 @@ const WAYS: usize = 4;
 const VALUE_BYTES: usize = 1024;
 /// The longest name that is kept, in bytes.
 const NAME_BYTES: usize = 64;
-/// A value that was another one so many times in a row is not kept any more: a cookie, a request's number.
+/// A value that was a new one so many times in a row is not kept any more: a cookie, a request's number.
 const CHANGES: u32 = 16;
 /// One in so many of those is kept all the same, to see whether that is over.
 const LOOKS: u32 = 64;
+
+/// Values of any name.
+pub type Texts = Recent<Py<PyString>>;
 
 /// A value that was seen last.
 #[derive(Default)]
 pub struct Value {
     bytes: Vec<u8>,
     text: Option<Py<PyString>>,
-    /// How often in a row it was another one.
+    /// How often in a row it was neither the last one nor a recent one.
     changes: u32,
 }
 
@@ -43,12 +47,23 @@ impl Value {
         self.text.is_some() && same(&self.bytes, bytes)
     }
 
-    /// Puts `bytes` into a dict: as the text of the last time, if they are the same.
-    pub fn put(&mut self, dict: &Bound<'_, PyDict>, name: &Py<PyString>, bytes: &[u8]) -> PyResult<()> {
+    /// Puts `bytes` into a dict: as the text of an earlier time, if they are the same.
+    pub fn put(
+        &mut self,
+        dict: &Bound<'_, PyDict>,
+        name: &Py<PyString>,
+        bytes: &[u8],
+        recent: &mut Texts,
+    ) -> PyResult<()> {
         if let Some(text) = &self.text
             && same(&self.bytes, bytes)
         {
             self.changes = 0;
+            return dict.set_item(name, text);
+        }
+        if let Some(text) = recent.get(bytes) {
+            // It comes and goes: to remember it as the last one would cost more than to find it there again.
+            (self.changes, self.text) = (0, None);
             return dict.set_item(name, text);
         }
         let text = ffi::latin1(dict.py(), bytes)?;
@@ -59,6 +74,7 @@ impl Value {
         } else if !Self::is_long(bytes) {
             self.bytes.clear();
             self.bytes.extend_from_slice(bytes);
+            recent.keep(bytes, text.clone().unbind());
             self.text = Some(text.unbind());
         }
         Ok(())
@@ -66,7 +82,10 @@ impl Value {
 }
 
 /// The names that were seen.
-pub struct Names(Vec<Option<Known>>);
+pub struct Names {
+    places: Vec<Option<Known>>,
+    pub recent: Texts,
+}
 
 struct Known {
     /// As it was sent.
@@ -78,7 +97,7 @@ struct Known {
 
 impl Default for Names {
     fn default() -> Self {
-        Self((0..PLACES).map(|_| None).collect())
+        Self { places: (0..PLACES).map(|_| None).collect(), recent: Texts::default() }
     }
 }
 
@@ -93,29 +112,29 @@ impl Names {
         if bytes.len() > NAME_BYTES {
             return dict.set_item(ffi::latin1(py, &variable(name))?, ffi::latin1(py, value)?);
         }
-        let first = hash(bytes);
+        let first = hash(bytes, PLACES_BITS);
         // Nearly every name is where it is looked for first.
-        if let Some(known) = &mut self.0[first]
+        if let Some(known) = &mut self.places[first]
             && known.is(bytes, is_field)
         {
-            return known.value.put(dict, &known.variable, value);
+            return known.value.put(dict, &known.variable, value, &mut self.recent);
         }
         let place = self.place(first, bytes, is_field);
-        let known = match &mut self.0[place] {
+        let known = match &mut self.places[place] {
             Some(known) if known.is(bytes, is_field) => known,
             place => {
                 let variable = ffi::latin1(py, &variable(name))?.unbind();
                 place.insert(Known { name: bytes.to_vec(), is_field, variable, value: Value::default() })
             }
         };
-        known.value.put(dict, &known.variable, value)
+        known.value.put(dict, &known.variable, value, &mut self.recent)
     }
 
     /// Where a name is, or is to be, of the places that begin with `first`.
     fn place(&self, first: usize, bytes: &[u8], is_field: bool) -> usize {
         let mut free = None;
         for place in (0..WAYS).map(|way| (first + way) % PLACES) {
-            match &self.0[place] {
+            match &self.places[place] {
                 Some(known) if known.is(bytes, is_field) => return place,
                 None => free = free.or(Some(place)),
                 Some(_) => {}
@@ -138,51 +157,6 @@ pub fn variable(name: Name<'_>) -> Vec<u8> {
         Name::Field(name) => {
             let upper = name.iter().map(|byte| if *byte == b'-' { b'_' } else { byte.to_ascii_uppercase() });
             b"HTTP_".iter().copied().chain(upper).collect()
-        }
-    }
-}
-
-/// `left == right`, in steps of words. What a request says has just been copied, and processors hand what they are about
-/// to store on to a load of as much or less, but not to one of more: the comparison of the C library, which loads whole
-/// vectors, waits for the store each time.
-#[inline]
-fn same(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    if let (Some(left_end), Some(right_end)) = (left.last_chunk::<8>(), right.last_chunk::<8>()) {
-        // The last eight bytes may have been among those before.
-        let (left, right) = (left.as_chunks::<8>().0, right.as_chunks::<8>().0);
-        let equal = |(left, right): (&[u8; 8], &[u8; 8])| u64::from_ne_bytes(*left) == u64::from_ne_bytes(*right);
-        return equal((left_end, right_end)) && left.iter().zip(right).all(equal);
-    }
-    left.iter().zip(right).all(|(left, right)| left == right)
-}
-
-/// From the ends of a name: whoever makes names that share their places makes them slow, nothing more.
-fn hash(name: &[u8]) -> usize {
-    let ends = match (name.first_chunk(), name.last_chunk()) {
-        (Some(first), Some(last)) => u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29),
-        _ => name.iter().fold(0, |ends, byte| ends << 8 | u64::from(*byte)),
-    };
-    ((ends ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (u64::BITS - PLACES_BITS)) as usize
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_the_same_is_found_to_be() {
-        let text: Vec<u8> = (0..40).collect();
-        for length in 0..=text.len() {
-            assert!(same(&text[..length], &text.clone()[..length]));
-            for at in 0..length {
-                let mut other = text[..length].to_vec();
-                other[at] ^= 1;
-                assert!(!same(&text[..length], &other), "{length} {at}");
-            }
-            assert!(!same(&text, &text[..length]) || length == text.len());
         }
     }
 }
