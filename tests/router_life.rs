@@ -135,6 +135,37 @@ fn a_reload_forgets_nobody() {
 }
 
 #[test]
+fn a_reload_that_is_complete_during_a_stop_brings_no_router_back() {
+    let site = Site::app("control.py").ini("threads = 2\nsocket = app.sock\nhttp = 127.0.0.1:0\nhttp-to = app.sock");
+    let server = site.start();
+    server.wait_for("http 1 (pid ");
+    let of = |mark: &str| -> SocketAddr {
+        let line = server.wait_for(mark);
+        line.split_once(mark).unwrap().1.split(' ').next().unwrap().parse().unwrap()
+    };
+    let mut former = Client::tcp(of("http-socket on "));
+    former.send("GET /gate/former HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at former");
+    let text = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &format!("{text}\nhttp-var = ROUND=1\n"));
+    server.signal(Signal::SIGHUP);
+    server.wait_for("generation 2 serves and replaces the former one");
+    let mut latter = Client::tcp(of("http on "));
+    latter.send("GET /gate/latter HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    server.wait_for("waiting at latter");
+    server.signal(Signal::SIGTERM);
+    server.wait_for("stopping: ");
+    server.open_gate("former");
+    assert_eq!(former.answer().ok(), "behind former");
+    server.wait_for("generation 2 is complete");
+    server.open_gate("latter");
+    assert_eq!(latter.answer().ok(), "behind latter");
+    let ended = server.wait();
+    let born = |line: &&str| line.starts_with("http 1 (pid ") && line.contains(") ready after ");
+    assert_eq!((ended.code, ended.log.lines().filter(born).count()), (0, 2), "{}", ended.log);
+}
+
+#[test]
 fn cheap_routers_let_nobody_in_before_somebody_is_there() {
     let (server, ear) = router("http-cheap = true");
     server.wait_for("nobody is let in until somebody announces itself");

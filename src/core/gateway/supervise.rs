@@ -91,6 +91,8 @@ impl Process {
 #[derive(Debug, Default)]
 pub(super) struct Supervision {
     wanted: Vec<Place>,
+    /// The instance ends: nobody is wanted any more, whoever asks.
+    ends: bool,
     issue: u64,
     mercy_ms: u64,
     processes: BTreeMap<u64, Process>,
@@ -106,6 +108,7 @@ impl Supervision {
     pub(super) fn decide(&mut self, input: Input, now_ms: u64) -> Vec<Order> {
         self.now = now_ms;
         match input {
+            Input::Wanted { .. } if self.ends => {}
             Input::Wanted { places, renew, mercy_ms } => {
                 self.issue += u64::from(renew);
                 (self.wanted, self.mercy_ms) = (places, mercy_ms);
@@ -114,11 +117,13 @@ impl Supervision {
             Input::Unborn { id } => self.gone(id, None),
             Input::Exited { id, end } => self.gone(id, Some(end)),
             Input::Retire { mercy_ms } => {
+                self.ends = true;
                 self.wanted.clear();
                 // Those that have been leaving have no more time than the others.
                 self.drain_where(mercy_ms, true, |process| !matches!(process.state, State::Killed { .. }));
             }
             Input::StopNow => {
+                self.ends = true;
                 self.wanted.clear();
                 for id in self.processes.keys().copied().collect::<Vec<_>>() {
                     self.kill(id);
@@ -286,6 +291,17 @@ mod tests {
         assert_eq!(plan.wake_ms(), Some(5_010));
         let orders = plan.decide(Input::Tick, 5_010);
         assert!(orders.contains(&Order::Kill { id: 2 }) && !orders.contains(&Order::Kill { id: 1 }));
+    }
+
+    #[test]
+    fn a_reload_that_is_complete_during_a_stop_wants_nobody() {
+        let mut plan = Supervision::default();
+        plan.decide(wanted(&[(0, 1)], true), 0);
+        plan.decide(Input::Up { id: 1 }, 1);
+        assert_eq!(plan.decide(Input::Retire { mercy_ms: 60_000 }, 2).len(), 1);
+        assert_eq!(plan.decide(wanted(&[(0, 1)], true), 3), []);
+        plan.decide(Input::Exited { id: 1, end: End::Exited(0) }, 4);
+        assert!(!plan.is_alive());
     }
 
     #[test]

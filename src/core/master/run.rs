@@ -578,8 +578,11 @@ impl Master {
                 // `cheap`: no worker was ready before.
                 self.welcome();
                 self.settle_in(*generation);
-                self.set_up_gateways();
-                self.hand_over_beside();
+                // A stop may have come while the former workers went.
+                if !self.plan.stops() {
+                    self.set_up_gateways();
+                    self.hand_over_beside();
+                }
             }
             _ => {}
         }

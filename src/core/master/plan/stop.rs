@@ -13,7 +13,7 @@ pub(super) struct Stop {
 
 impl Plan {
     /// A stop is under way.
-    pub(super) fn stops(&self) -> bool {
+    pub(in super::super) fn stops(&self) -> bool {
         self.stop.is_some() || self.closing.is_some() || self.parting_ms.is_some()
     }
 
