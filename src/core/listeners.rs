@@ -91,9 +91,11 @@ impl<'c> Listeners<'c> {
         }
         check_map(config)?;
         let mut this = Self { config, backlog: backlog(config), owner: owner(config)?, wanted };
+        // Two may say the same, with a port of the kernel's choice: each has its own.
+        let mut former = former.to_vec();
         for (listener, address, bound) in &mut this.wanted {
             let key = Key::of(listener.protocol, address);
-            *bound = former.iter().find(|one| one.key == key).cloned();
+            *bound = former.iter().position(|one| one.key == key).map(|at| former.remove(at));
         }
         Ok(this)
     }

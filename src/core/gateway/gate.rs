@@ -50,6 +50,8 @@ const SHUT_MS: u64 = 100;
 const TOLD_MS: u64 = 1_000;
 /// So many are let in before others are heard.
 const LET_IN: usize = 64;
+/// So many are let in by one that leaves: others go on with those who come after them.
+const LAST_IN: usize = 1024;
 /// So many are let in by one process until it is the turn of another one.
 const TURN: u64 = 16;
 /// How long clients that wait may take for another request when others go on, in milliseconds: a close could meet it.
@@ -292,7 +294,9 @@ impl Gate {
                 let visitor = Visitor { peer, at, address: door.address.clone() };
                 let entry = self.sessions.vacant_entry();
                 let key = entry.key();
-                door.stand_behind(&self.poll, DOORS + number, self.world.settings.processes);
+                if !self.world.draining {
+                    door.stand_behind(&self.poll, DOORS + number, self.world.settings.processes);
+                }
                 match End::new(fd, Token(FIRST + 2 * key), &self.world.registry, false) {
                     Ok(end) => {
                         entry.insert(Some(Box::new(Session::new(key, end, visitor, &self.world))));
@@ -454,11 +458,9 @@ impl Gate {
     /// Lets nobody in any more, and ends with the last session. `last`: nobody goes on with these listeners.
     fn drain(&mut self, mercy_ms: u64, last: bool) {
         let now = self.world.now.ms;
-        for door in std::mem::take(&mut self.doors) {
-            let _ = self.poll.registry().deregister(&mut SourceFd(&door.bound.as_fd().as_raw_fd()));
-        }
         self.hearing.end(self.poll.registry());
         self.world.draining = true;
+        self.shut_doors();
         self.world.expire_idle(true);
         self.end_ms = Some(self.end_ms.map_or(now + mercy_ms, |end_ms| end_ms.min(now + mercy_ms)));
         let parting_ms = if last { 0 } else { PARTING_MS };
@@ -468,6 +470,24 @@ impl Gate {
             }
         }
         self.round_ms = now;
+    }
+
+    /// Watches the doors no more. Those who wait there by now are let in: for them this process may have been woken, alone of
+    /// all.
+    fn shut_doors(&mut self) {
+        for door in &self.doors {
+            let _ = self.poll.registry().deregister(&mut SourceFd(&door.bound.as_fd().as_raw_fd()));
+        }
+        if self.shut_until_ms <= self.world.now.ms && !self.cheap {
+            for number in 0..self.doors.len() {
+                for _ in 0..LAST_IN {
+                    if !self.let_one_in(number) {
+                        break;
+                    }
+                }
+            }
+        }
+        self.doors.clear();
     }
 
     fn tell_stats(&mut self) {
