@@ -171,7 +171,7 @@ fn daemons_and_jobs_stay_children_and_are_renewed_as_at_a_reload() {
     let site = site()
         .ini("processes = 1\nattach-daemon = echo $$ > attached; exec sleep 1000")
         .ini("smart-attach-daemon2 = smart.pid exec sleep 1000")
-        .ini("attach-daemon2 = cmd=echo x >> ends; sleep 0.3; exit 1,max_throttle=3600")
+        .ini("attach-daemon2 = cmd=echo x >> ends; exec sleep 0.3,max_throttle=3600")
         .ini("unique-cron = -1 -1 -1 -1 -1 echo $$ >> job; while test ! -e go; do sleep 0.05; done");
     let mut server = start(held(site, 3), 1);
     let (attached, smart, job) = (in_file(&server, "attached"), in_file(&server, "smart.pid"), in_file(&server, "job"));
