@@ -34,6 +34,8 @@ pub struct Value {
     text: Option<Py<PyString>>,
     /// How often in a row it was neither the last one nor a recent one.
     changes: u32,
+    /// Which of the recent ones it was, the last time that it was one; only to be compared.
+    again: usize,
 }
 
 impl Value {
@@ -62,8 +64,13 @@ impl Value {
             return dict.set_item(name, text);
         }
         if let Some(text) = recent.get(bytes) {
-            // It comes and goes: to remember it as the last one would cost more than to find it there again.
-            (self.changes, self.text) = (0, None);
+            // While it comes and goes, to remember it as the last one would cost more than to find it there again.
+            let is_again = std::mem::replace(&mut self.again, text.as_ptr() as usize) == text.as_ptr() as usize;
+            (self.changes, self.text) = (0, is_again.then(|| text.clone_ref(dict.py())));
+            if is_again {
+                self.bytes.clear();
+                self.bytes.extend_from_slice(bytes);
+            }
             return dict.set_item(name, text);
         }
         let text = ffi::latin1(dict.py(), bytes)?;
