@@ -9,6 +9,8 @@
 
 pub mod app;
 mod attend;
+#[cfg(test)]
+mod chance;
 mod collect;
 mod connection;
 mod driver;

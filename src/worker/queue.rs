@@ -120,13 +120,7 @@ mod tests {
     #[test]
     fn no_request_waits_in_a_worker_while_another_worker_is_free() {
         for seed in 1..200_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut chance = |below: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % below
-            };
+            let mut chance = crate::chance::of(seed);
             let workers = 2 + chance(4) as usize;
             let limit = 1 + chance(200);
             let (mut busy, mut here, mut away) = (vec![true; workers], vec![0_usize; workers], 0_usize);

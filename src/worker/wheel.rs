@@ -96,13 +96,7 @@ mod tests {
     #[test]
     fn everything_is_looked_at_in_time() {
         for seed in 1..100_u64 {
-            let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-            let mut chance = |below: u64| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state % below
-            };
+            let mut chance = crate::chance::of(seed);
             let mut now_ms = chance(1 << 40);
             let wheel = Wheel::new(now_ms);
             // The deadline of each, and when it is looked at.

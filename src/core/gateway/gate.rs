@@ -188,7 +188,7 @@ impl Gate {
             }
             self.listen();
             self.rest_if_cheap();
-            self.let_in();
+            self.let_in(LET_IN);
             self.try_again();
             self.make_round();
             for key in std::mem::take(&mut self.over) {
@@ -268,12 +268,13 @@ impl Gate {
         }
     }
 
-    fn let_in(&mut self) {
+    /// Takes those who wait at the doors, so many of each at most.
+    fn let_in(&mut self, most: usize) {
         if self.shut_until_ms > self.world.now.ms || self.cheap {
             return;
         }
         for number in 0..self.doors.len() {
-            for _ in 0..LET_IN {
+            for _ in 0..most {
                 if !self.doors[number].more || !self.let_one_in(number) {
                     break;
                 }
@@ -475,18 +476,11 @@ impl Gate {
     /// Watches the doors no more. Those who wait there by now are let in: for them this process may have been woken, alone of
     /// all.
     fn shut_doors(&mut self) {
-        for door in &self.doors {
+        for door in &mut self.doors {
             let _ = self.poll.registry().deregister(&mut SourceFd(&door.bound.as_fd().as_raw_fd()));
+            door.more = true;
         }
-        if self.shut_until_ms <= self.world.now.ms && !self.cheap {
-            for number in 0..self.doors.len() {
-                for _ in 0..LAST_IN {
-                    if !self.let_one_in(number) {
-                        break;
-                    }
-                }
-            }
-        }
+        self.let_in(LAST_IN);
         self.doors.clear();
     }
 
