@@ -214,8 +214,8 @@ fn static_backends_stand_behind_those_that_announce_themselves() {
 #[test]
 fn a_router_without_descriptors_rests_and_recovers() {
     let backend = Backend::saying(OK);
-    let lines = format!("http = 127.0.0.1:0\nhttp-to = http://{}\nmax-fd = 40\nwsgi-file = app.py", backend.address);
-    let server = Site::empty().ini(&lines).launch();
+    let lines = format!("http-to = http://{}\nmax-fd = 40\nwsgi-file = app.py", backend.address);
+    let server = Site::empty().ini("http = 127.0.0.1:0\nno-defer-accept = true").ini(&lines).launch();
     server.wait_for("http 1 (pid ");
     server.wait_for("wsgi-file: nothing but routers listens");
     let clients: Vec<Client> = (0..80).map(|_| server.connect()).collect();

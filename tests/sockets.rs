@@ -1,9 +1,10 @@
 //! Where sockets come from and what is set on them: from systemd, inetd and other starters, shared ones, mapped ones.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use crate::gateways::site;
 use crate::harness::packet::request;
@@ -27,7 +28,7 @@ fn activation(name: &str) -> String {
     format!("exec 3<&0 0</dev/null; export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES={name};")
 }
 
-fn listener() -> (TcpListener, std::net::SocketAddr) {
+fn listener() -> (TcpListener, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (listener, address)
@@ -155,4 +156,54 @@ fn sockets_are_tuned() {
     let ini = "http-socket = 192.0.2.1:0\nhttp-socket = 127.0.0.1:0";
     site("hello.py").ini(ini).run().failed(1, &["192.0.2.1", "no address of this machine"]);
     site("hello.py").ini(ini).ini("freebind = true").start();
+}
+
+/// How the kernel sees the server's end of a connection, as in `/proc/net/tcp`: 1 is established, 3 is one whose client has
+/// said nothing yet.
+fn state(server: SocketAddr, client: &Client) -> Option<u8> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ends = [server, client.local()].map(|end| format!(":{:04X}", end.port()));
+    let mut rows = table.lines().map(|row| row.split_ascii_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[1].ends_with(&ends[0]) && row[2].ends_with(&ends[1]))?;
+    u8::from_str_radix(row[3], 16).ok()
+}
+
+/// The state of one that has just connected. The kernel waits for a second: who was kept from looking looks again.
+fn state_of_silence(server: SocketAddr) -> u8 {
+    loop {
+        let begun = Instant::now();
+        let client = Client::tcp(server);
+        let seen = state(server, &client);
+        if begun.elapsed() < Duration::from_millis(900) {
+            return seen.unwrap();
+        }
+    }
+}
+
+#[test]
+fn who_says_nothing_is_accepted_a_second_later() {
+    let server = site("hello.py").ini("http-socket = 127.0.0.1:0").start();
+    let address = server.address();
+    assert_eq!(state_of_silence(address), 3);
+    let mut client = Client::tcp(address);
+    eventually("its being accepted all the same", || (state(address, &client)? == 1).then_some(()));
+    assert_eq!(client.get("/").ok(), "Hello, world!");
+    // A socket that listens already is changed by a reload.
+    let ini = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &format!("{ini}no-defer-accept = true\n"));
+    server.signal(nix::sys::signal::Signal::SIGHUP);
+    server.wait_for_workers(2);
+    assert_eq!(state_of_silence(address), 1);
+}
+
+#[test]
+fn who_may_have_to_be_spoken_to_first_is_accepted_at_once() {
+    let (_silent, behind) = listener();
+    let ini = "shared-socket = 127.0.0.1:0\nhttp-socket = =0\nrawrouter = 127.0.0.1:0\nrawrouter-to = ";
+    let server = site("hello.py").ini(&format!("{ini}{behind}")).start();
+    let addresses = server.addresses();
+    assert_eq!(addresses.len(), 2);
+    for address in addresses {
+        assert_eq!(state_of_silence(address), 1, "{address}");
+    }
 }

@@ -132,12 +132,23 @@ impl<'c> Listeners<'c> {
                 Some(bound) => bound.lengthen(self.backlog),
                 None => self.bind(listener, address).map(|new| self.wanted[index].2 = Some(Rc::new(new))),
             };
+            self.defer(&self.wanted[index]);
             if let Err(why) = done {
                 let (listener, ..) = &self.wanted[index];
                 return Err(format!("{}: {} {why} ({})", listener.option, listener.address, listener.origin));
             }
         }
         Ok(())
+    }
+
+    /// Nearly all clients speak first, and cost less once they have. Of a socket that others have opened or share, nobody
+    /// knows; behind a TCP router, servers may speak first.
+    fn defer(&self, (listener, address, bound): &(&Listener, Address, Option<Rc<Bound>>)) {
+        let is_ours = matches!(address, Address::Inet { .. }) && !listener.address.starts_with('=');
+        if let Some(bound) = bound.as_ref().filter(|_| is_ours && listener.protocol != "rawrouter") {
+            // A kernel that can't (a sandbox's) accepts them at once.
+            let _ = listen::defer(bound.fd.as_fd(), !self.config.sockets.no_defer_accept);
+        }
     }
 
     fn bind(&self, listener: &Listener, address: &Address) -> Result<Bound, String> {

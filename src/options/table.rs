@@ -407,8 +407,8 @@ options! {
         ["ignore-write-errors"] => ignore_write_errors: Flag = true;
         /// the same (on)
         ["ignore-sigpipe"] => ignore_sigpipe: Flag = true;
-        /// always on: a connection is accepted before its first byte is there
-        ["no-defer-accept"] => no_defer_accept: Flag = true;
+        /// accept who says nothing at once, not a second later
+        ["no-defer-accept"] => no_defer_accept: Flag;
         /// believe X-Forwarded-Proto and Forwarded from there; * is everybody
         ["trusted-proxies"] => trusted_proxies: Texts as "NETWORK";
         /// add this field to all responses

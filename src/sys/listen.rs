@@ -116,6 +116,21 @@ pub fn listen(fd: BorrowedFd<'_>, backlog: u32) -> io::Result<()> {
     Ok(nix::sys::socket::listen(&fd, backlog)?)
 }
 
+/// Whether the kernel keeps a client until it says something, for a second at most (`TCP_DEFER_ACCEPT`): who accepts it finds
+/// its request at once. For servers whose clients speak first; can be changed while the socket listens.
+pub fn defer(listener: BorrowedFd<'_>, wanted: bool) -> io::Result<()> {
+    set_tcp(listener, libc::TCP_DEFER_ACCEPT, wanted.into())
+}
+
+fn set_tcp(fd: BorrowedFd<'_>, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let (value, size) = ((&raw const value).cast(), size_of::<libc::c_int>() as libc::socklen_t);
+    // SAFETY: setsockopt reads an int from `value`.
+    match unsafe { libc::setsockopt(fd.as_raw_fd(), libc::IPPROTO_TCP, option, value, size) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// What tells a socket from all others of this machine, whichever process has it: the number of its inode.
 pub fn identity(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(nix::sys::stat::fstat(fd)?.st_ino)
@@ -169,21 +184,7 @@ impl Tuning {
             setsockopt(fd, sockopt::KeepAlive, &true)?;
         }
         if self.fast_open > 0 {
-            let length = libc::c_int::try_from(self.fast_open).unwrap_or(libc::c_int::MAX);
-            let size = size_of::<libc::c_int>() as libc::socklen_t;
-            // SAFETY: setsockopt reads an int from `length`.
-            let set = unsafe {
-                libc::setsockopt(
-                    fd.as_raw_fd(),
-                    libc::IPPROTO_TCP,
-                    libc::TCP_FASTOPEN,
-                    (&raw const length).cast(),
-                    size,
-                )
-            };
-            if set != 0 {
-                return Err(io::Error::last_os_error());
-            }
+            set_tcp(fd.as_fd(), libc::TCP_FASTOPEN, libc::c_int::try_from(self.fast_open).unwrap_or(libc::c_int::MAX))?;
         }
         self.set_buffers(fd)
     }
