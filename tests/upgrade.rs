@@ -402,9 +402,23 @@ fn a_vassal_keeps_its_emperor_and_a_master_its_own() {
     assert_eq!(before, answer(&server), "the master has the same pid");
     let log = server.log.text();
     assert!(!log.contains("closed its pipe") && !log.contains("next start in"), "{log}");
-    // The master beside it would end it: it stays what it is.
+    // The master becomes another executable, too, and its emperor goes on with its vassals.
+    let emperor = |server: &Server| {
+        let children = server.master().children().into_iter();
+        let mut emperors = children.filter(|child| !child.status("Name").unwrap_or_default().starts_with("ruwsgi-"));
+        emperors.next().unwrap()
+    };
+    let former = emperor(&server);
     server.signal(Signal::SIGHUP);
-    server.wait_for("the emperor beside it, and its vassals, would be ended: it is for the next restart");
+    server.log.wait_for_nth("goes on where", 3);
+    server.log.wait_for_nth("is complete after", 3);
+    assert_eq!((former, &before), (emperor(&server), &answer(&server)));
+    former.signal(Signal::SIGKILL);
+    server.wait_for("killed by signal 9: another one in 1 s");
+    server
+        .log
+        .wait("the vassal of another emperor", |log, _| (log.matches("] started after").count() > 1).then_some(()));
     fs::remove_file(server.path("v/a.ini")).unwrap();
     server.wait_for("vassal a.ini is removed");
+    server.stop();
 }

@@ -127,6 +127,7 @@ fn go_on(
     scene.meanings = state.meanings.iter().filter_map(meaning).collect();
     let pidfiles: io::Result<Vec<Pidfile>> = state.pidfiles.iter().map(Pidfile::inherited).collect();
     let pidfiles = pidfiles.map_err(|error| format!("pidfile: {}", why(&error)))?;
+    let court = state.court.as_ref().map(emperor::Child::inherited).transpose()?;
     let left = Left::take(state)?;
     let emperor = Allegiance::kept(&source.env, &config);
     // Listeners that are new are bound by the reload with which it begins.
@@ -146,7 +147,7 @@ fn go_on(
         service,
         scene,
         emperor,
-        court: None,
+        court,
         gateways,
         executable,
         left,

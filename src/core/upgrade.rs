@@ -18,7 +18,7 @@ use ruwsgi_options::Source;
 use ruwsgi_sys::exec;
 
 pub(crate) use self::disk::{Executable, Stamp};
-pub(crate) use self::state::{Daemon, Dealt, Ear, Former, Kept, Pipe, Router, Running, Socket, State, Waiting};
+pub(crate) use self::state::{Court, Daemon, Dealt, Ear, Former, Kept, Pipe, Router, Running, Socket, State, Waiting};
 pub use self::trial::try_out;
 pub(crate) use self::trial::{REPLY_BYTES, WORKS};
 

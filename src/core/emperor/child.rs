@@ -9,10 +9,11 @@ use std::path::PathBuf;
 
 use ruwsgi_options::{Config, Emperor, Origin, Source};
 use ruwsgi_sys::process::{self, Side};
-use ruwsgi_sys::{birth, clock, reap, signal, stdio, stream};
+use ruwsgi_sys::{birth, clock, exec, reap, signal, stdio, stream};
 
 use super::pipe;
 use crate::listeners::VARIABLES;
+use crate::upgrade::Court;
 use crate::{exit, service, why};
 
 /// The variable with the number of the leash's end.
@@ -48,12 +49,35 @@ impl Child {
         if config.emperor.provinces.is_empty() {
             return Ok(None);
         }
-        let binary = std::env::current_exe().map_err(|error| format!("the executable has no path: {}", why(&error)))?;
-        let said = essence(&config.emperor);
-        let (pid, leash) = (None, None);
-        let mut child = Self { binary, said, pid, leash, started_ms: 0, next_ms: 0, wait_ms: WAIT_MS, over: false };
+        let mut child = Self::nobody(essence(&config.emperor))?;
         child.start(source).map_err(|error| format!("emperor: no process can be made: {}", why(&error)))?;
         Ok(Some(child))
+    }
+
+    /// The one that another executable has left. It is of that one until it ends, and is told to read the configuration
+    /// as soon as that serves.
+    pub(crate) fn inherited(left: &Court) -> Result<Self, String> {
+        let leash = exec::inherited(left.leash)
+            .map_err(|error| format!("the leash of the emperor (pid {}) can't be used: {}", left.pid, why(&error)))?;
+        let nobody = Self::nobody(Emperor::default())?;
+        Ok(Self { pid: Some(left.pid), leash: Some(leash), started_ms: left.since_ms, ..nobody })
+    }
+
+    fn nobody(said: Emperor) -> Result<Self, String> {
+        let binary = std::env::current_exe().map_err(|error| format!("the executable has no path: {}", why(&error)))?;
+        let (pid, leash) = (None, None);
+        Ok(Self { binary, said, pid, leash, started_ms: 0, next_ms: 0, wait_ms: WAIT_MS, over: false })
+    }
+
+    /// What another executable needs to have it go on.
+    pub(crate) fn left(&self) -> Option<Court> {
+        let leash = self.leash.as_ref()?.as_raw_fd();
+        Some(Court { pid: self.pid?, leash, since_ms: self.started_ms })
+    }
+
+    /// It is on its way out.
+    pub(crate) fn leaving(&self) -> Option<i32> {
+        self.pid.filter(|_| self.over)
     }
 
     fn start(&mut self, source: &Source) -> io::Result<()> {

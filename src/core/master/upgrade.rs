@@ -13,6 +13,7 @@ use ruwsgi_sys::{clock, confine, memory, process, signal};
 use super::order::Input;
 use super::reload::fixed;
 use super::run::Master;
+use crate::emperor::Child;
 use crate::upgrade::{Executable, REPLY_BYTES, Stamp, State, TRIAL, WORKS, environment};
 use crate::vassal::Allegiance;
 use crate::{service, why};
@@ -86,10 +87,6 @@ impl Master {
 
     /// Why this master can't become another executable, if it can't.
     fn stays_what_it_is(&self) -> Option<&'static str> {
-        if self.court.is_some() {
-            // It would take the end of its leash for an order to stop, and its vassals with it.
-            return Some("the emperor beside it, and its vassals, would be ended");
-        }
         let pushed = self.emperor.as_ref().is_some_and(Allegiance::pushes_config);
         pushed.then_some("its configuration comes through the pipe of an emperor")
     }
@@ -211,6 +208,7 @@ impl Master {
             commands: self.commands.iter().map(|(pid, command)| (*pid, command.clone())).collect(),
             dealt: self.outlet.dealt(),
             capabilities: self.config().process.cap.map(|_| confine::held()),
+            court: self.court.as_ref().and_then(Child::left),
             ..self.plan.legacy()
         };
         let mut bound = self.desk.doors();
@@ -238,6 +236,7 @@ impl Master {
         self.beside.crons.legacy(&mut state);
         // Killed, and not yet reaped.
         state.ending.extend(&self.trials.given_up);
+        state.ending.extend(self.court.as_ref().and_then(Child::leaving));
         state
     }
 }

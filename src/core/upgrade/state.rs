@@ -66,6 +66,16 @@ pub(crate) struct State {
     pub waiting: Vec<Waiting>,
     /// The capabilities that go along, as a set of bits.
     pub capabilities: Option<u64>,
+    pub court: Option<Court>,
+}
+
+/// The emperor beside a master.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Court {
+    pub pid: i32,
+    /// The master's end of its leash.
+    pub leash: RawFd,
+    pub since_ms: u64,
 }
 
 /// A listening socket.
@@ -234,6 +244,9 @@ impl State {
         if let Some(set) = self.capabilities {
             text.line("capabilities", &[set.into()]);
         }
+        if let Some(Court { pid, leash, since_ms }) = self.court {
+            text.line("court", &[pid.into(), leash.into(), since_ms.into()]);
+        }
         text.0
     }
 
@@ -291,6 +304,7 @@ impl State {
             (self.workers.len(), "worker", "workers"),
             (self.routers.len(), "router process", "router processes"),
             (beside, "daemon or job", "daemons and jobs"),
+            (usize::from(self.court.is_some()), "emperor", "emperors"),
             (self.sockets.len() + self.ears.len(), "socket", "sockets"),
         ];
         let shown = |(count, one, many)| format!("{count} {}", if count == 1 { one } else { many });
@@ -306,6 +320,7 @@ impl State {
         all.extend(self.workers.iter().filter_map(|former| former.channel));
         all.extend(self.routers.iter().filter_map(|router| router.channel));
         all.extend(self.ears.iter().map(|ear| ear.fd));
+        all.extend(self.court.iter().map(|court| court.leash));
         if let Some(dealt) = &self.dealt {
             all.extend([dealt.raw, dealt.output]);
             all.extend(dealt.pipes.iter().flat_map(|pipe| [pipe.read, pipe.write]));
@@ -361,6 +376,9 @@ impl State {
             "dealt" => self.dealt = Some(words.dealt()?),
             "waiting" => self.waiting.push(words.waiting()?),
             "capabilities" => self.capabilities = Some(words.number()?),
+            "court" => {
+                self.court = Some(Court { pid: words.number()?, leash: words.number()?, since_ms: words.number()? });
+            }
             // Of a later release.
             _ => {}
         }
@@ -523,6 +541,7 @@ mod tests {
             workers: vec![worker(8, None, Some(17)), worker(9, Some(6), None)],
             ending: vec![78],
             capabilities: Some(1 << 40 | 3),
+            court: Some(Court { pid: 85, leash: 28, since_ms: 1 << 41 }),
             ..beside()
         }
     }
