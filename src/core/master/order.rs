@@ -115,6 +115,8 @@ pub(crate) enum Input {
         end: End,
         /// What a worker was doing, as it has said: core and request.
         requests: Vec<(usize, Activity)>,
+        /// It has answered some, as it has said.
+        of_use: bool,
     },
     /// A pid that was to be killed is no child of ours (yet, or at all).
     NoChild {

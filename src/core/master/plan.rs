@@ -27,7 +27,7 @@ use ruwsgi_contract::scoreboard::Activity;
 use ruwsgi_sys::reap::End;
 
 pub(crate) use self::backoff::Backoff;
-use self::backoff::EARLY_MS;
+use self::backoff::{EARLY_IN_USE_MS, EARLY_MS};
 pub(crate) use self::cheaper::{ALGORITHMS, Busyness, Cheaper};
 use self::generation::{Generation, Zygote};
 use self::stop::Stop;
@@ -154,7 +154,7 @@ impl Plan {
             Input::Memory { worker, usage } => self.measured(worker, usage),
             Input::Knock => self.knocked(),
             Input::Routers { alive } => self.routers = alive,
-            Input::Exited { pid, end, requests } => self.exited(pid, end, requests),
+            Input::Exited { pid, end, requests, of_use } => self.exited(pid, end, requests, of_use),
             Input::NoChild { pid } => self.no_child(pid),
         }
         self.settle();
@@ -513,7 +513,8 @@ impl Plan {
             let (code, reason) = worker.failure.unwrap_or_else(|| (1, format!("{who} {how}")));
             return self.candidate_failed(worker.generation, code, reason);
         }
-        let early = worker.up_ms.is_none_or(|up| self.now < up + EARLY_MS);
+        let early_ms = if worker.of_use { EARLY_IN_USE_MS } else { EARLY_MS };
+        let early = worker.up_ms.is_none_or(|up| self.now < up + early_ms);
         let ready = self
             .current
             .and_then(|current| self.generations.get(&current))
@@ -544,11 +545,15 @@ impl Plan {
         worker.map(|(id, _)| Owner::Worker(*id)).or_else(|| zygote().map(|(id, _)| Owner::Zygote(*id)))
     }
 
-    fn exited(&mut self, pid: i32, end: End, requests: Vec<(usize, Activity)>) {
+    fn exited(&mut self, pid: i32, end: End, requests: Vec<(usize, Activity)>, of_use: bool) {
         match self.owner_of(pid) {
             Some(Owner::Worker(id)) => {
                 // Those past their deadline were told when it was past.
-                let told = self.workers.get(&id).filter(|worker| worker.expired_ms.is_none()).map(Worker::who);
+                let worker = self.workers.get_mut(&id);
+                let told = worker.and_then(|worker| {
+                    worker.of_use = of_use;
+                    worker.expired_ms.is_none().then(|| worker.who())
+                });
                 self.bury(id, Some(end));
                 for (who, (core, activity)) in requests.into_iter().filter_map(|lost| Some((told?, lost))) {
                     self.tell(Event::Lost { who, core, activity, now_ms: self.now });

@@ -137,15 +137,16 @@ impl Master {
         }
     }
 
-    /// The requests of the worker that has this pid, as its scoreboard shows them: bounded, and nobody's orders.
-    pub(super) fn requests_of(&self, pid: i32) -> Vec<(usize, Activity)> {
+    /// The requests of the worker that has this pid, and whether it has answered others, as its scoreboard shows them:
+    /// bounded, and nobody's orders.
+    pub(super) fn record_of(&self, pid: i32) -> (Vec<(usize, Activity)>, bool) {
         let is_it = |(worker, _): &(&u64, &Line)| self.plan.process_of(**worker) == Some(pid);
         let seat = self.workers.iter().find(is_it).and_then(|(_, line)| self.seat(line));
-        let of = |seat: Seat<'_>| -> Vec<_> {
+        let of = |seat: Seat<'_>| {
             let all = (0..seat.cores()).filter_map(|core| Some((core, seat.core(core).activity()?)));
-            all.take(LOST).collect()
+            (all.take(LOST).collect(), seat.requests() > 0)
         };
-        seat.map_or_else(Vec::new, of)
+        seat.map_or_else(Default::default, of)
     }
 
     pub(super) fn backlog(&self) -> u32 {

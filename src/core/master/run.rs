@@ -268,12 +268,12 @@ impl Master {
         // was said is read again while the dead one's pid is still its own.
         while let Ok(Some(pid)) = reap::dead_child() {
             self.take_messages();
-            let requests = self.requests_of(pid);
+            let (requests, of_use) = self.record_of(pid);
             match reap::reap(pid) {
                 Ok(Some(end)) if self.court.as_mut().is_some_and(|court| court.died(pid, end)) => {}
                 Ok(Some(end)) if self.is_trial(pid, end) || self.note_end_beside(pid, end) => {}
                 Ok(Some(end)) if self.gateways.exited(&self.poll, pid, end) => {}
-                Ok(Some(end)) => self.feed(Input::Exited { pid, end, requests }),
+                Ok(Some(end)) => self.feed(Input::Exited { pid, end, requests, of_use }),
                 _ => break,
             }
         }

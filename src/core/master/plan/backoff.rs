@@ -2,6 +2,8 @@
 
 /// Less life than this, in milliseconds, is an early death.
 pub(super) const EARLY_MS: u64 = 2_000;
+/// The same of a worker that has answered requests: it can work, and the next one may do so for as long.
+pub(super) const EARLY_IN_USE_MS: u64 = 100;
 const FIRST_WAIT_MS: u64 = 1_000;
 const LONGEST_WAIT_MS: u64 = 30_000;
 

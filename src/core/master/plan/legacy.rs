@@ -150,7 +150,7 @@ mod tests {
         plan.decide(began, 10_010);
         // The former zygote, one that was draining, and one that was to be killed anyway: none of them is an orphan.
         for pid in [55, 108, 109] {
-            plan.decide(Input::Exited { pid, end: End::Killed(9), requests: Vec::new() }, 10_020);
+            plan.decide(Input::Exited { pid, end: End::Killed(9), requests: Vec::new(), of_use: false }, 10_020);
         }
         let ready = Input::Zygote { generation: 4, said: FromZygote::Ready { load_ms: 1, python: String::new() } };
         let orders = plan.decide(ready, 10_030);
@@ -161,7 +161,7 @@ mod tests {
         assert_eq!(spawned, Some((10, 1)), "{orders:?}");
         let orders = plan.decide(Input::Worker { worker: 10, sender: 210, said: FromWorker::Up }, 10_040);
         assert!(orders.iter().any(|order| matches!(order, Order::Drain { worker: 7, .. })), "{orders:?}");
-        plan.decide(Input::Exited { pid: 107, end: End::Exited(0), requests: Vec::new() }, 10_050);
+        plan.decide(Input::Exited { pid: 107, end: End::Exited(0), requests: Vec::new(), of_use: false }, 10_050);
         assert_eq!((plan.orphans(), plan.workers.len()), (0, 1));
         assert_eq!(plan.generations.keys().copied().collect::<Vec<_>>(), [4]);
     }
@@ -197,7 +197,8 @@ mod tests {
         assert!(orders.iter().any(|order| matches!(order, Order::Drain { worker: 7, .. })), "{orders:?}");
         let mut over = false;
         for pid in [55, 107, 108, 109] {
-            let orders = plan.decide(Input::Exited { pid, end: End::Exited(0), requests: Vec::new() }, 10_020);
+            let orders =
+                plan.decide(Input::Exited { pid, end: End::Exited(0), requests: Vec::new(), of_use: false }, 10_020);
             over |= orders.iter().any(|order| matches!(order, Order::Exit { code: 0, .. }));
         }
         plan.decide(Input::NotBegun { generation: 4, reason: String::new() }, 10_030);

@@ -174,12 +174,12 @@ impl World {
 
     fn happen(&mut self, happening: Happening) {
         match happening {
-            Happening::Input(Input::Exited { pid, end, .. }) => {
+            Happening::Input(Input::Exited { pid, end, of_use, .. }) => {
                 if let Some(Process { kind: Kind::Worker(worker), .. }) = self.processes.remove(&pid) {
                     self.workers.remove(&worker);
                     self.up.remove(&worker);
                 }
-                self.feed(Input::Exited { pid, end, requests: Vec::new() });
+                self.feed(Input::Exited { pid, end, requests: Vec::new(), of_use });
             }
             Happening::Input(input) => self.feed(input),
             Happening::Fork { zygote, worker } => self.fork(zygote, worker),
@@ -217,7 +217,8 @@ impl World {
         };
         let limit = if self.wild { 1_500 } else { 3 };
         self.soon(limit, Happening::Input(closed));
-        self.soon(limit, Happening::Input(Input::Exited { pid, end, requests: Vec::new() }));
+        let of_use = matches!(kind, Kind::Worker(_)) && self.wild && self.random.one_in(2);
+        self.soon(limit, Happening::Input(Input::Exited { pid, end, requests: Vec::new(), of_use }));
     }
 
     fn pid(&mut self) -> i32 {
@@ -560,6 +561,21 @@ fn a_dead_worker_is_replaced_at_once_and_a_crash_loop_waits() {
         waits.push((world.now - before) / 1_000);
     }
     assert_eq!(waits, [0, 0, 1, 2, 4, 8]);
+}
+
+#[test]
+fn a_worker_that_has_answered_requests_is_replaced_at_once_however_often_one_dies() {
+    let mut world = started(1, 1);
+    for _ in 0..20 {
+        world.play(world.now + 200);
+        let pid = *world.processes.iter().find(|(_, process)| process.kind != Kind::Zygote(1)).unwrap().0;
+        let before = world.now;
+        world.happen(Happening::Input(Input::Exited { pid, end: End::Killed(9), requests: Vec::new(), of_use: true }));
+        while world.up.is_empty() {
+            world.play(world.now + 10);
+        }
+        assert!(world.now - before < 200, "{} ms", world.now - before);
+    }
 }
 
 #[test]

@@ -32,6 +32,8 @@ pub(super) struct Worker {
     pub deaf_ms: Option<u64>,
     /// What it said before it failed: exit code and reason.
     pub failure: Option<(u8, String)>,
+    /// It has answered requests: told when it is dead.
+    pub of_use: bool,
 }
 
 /// What a worker is doing.
@@ -63,6 +65,7 @@ impl Worker {
             spared: false,
             deaf_ms: None,
             failure: None,
+            of_use: false,
         }
     }
 
