@@ -136,6 +136,27 @@ fn a_crash_loop_backs_off_and_says_so() {
 }
 
 #[test]
+fn a_replacement_that_hangs_while_it_loads_is_killed_at_its_deadline() {
+    let site = Site::code(
+        r#"
+            import os, time
+            while os.path.exists('hang'):
+                time.sleep(0.01)
+            def application(environ, start_response):
+                start_response('200 OK', [])
+                return [b'well']
+        "#,
+    );
+    let server = site.ini("lazy-apps = true\nload-timeout = 1").start();
+    server.site.write("hang", "");
+    server.workers()[0].signal(Signal::SIGKILL);
+    server.wait_for("is not ready after 1 s: killed (load-timeout)");
+    std::fs::remove_file(server.path("hang")).unwrap();
+    server.wait_for_workers(2);
+    assert_eq!(server.get("/").ok(), "well");
+}
+
+#[test]
 fn max_requests_replaces_a_worker_without_losing_one() {
     let server = Site::app("control.py").ini("max-requests = 5\nmin-worker-lifetime = 0").start();
     let mut pids = std::collections::BTreeSet::new();

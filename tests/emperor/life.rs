@@ -443,3 +443,55 @@ fn routers_and_an_emperor_go_together() {
     let ended = server.stop();
     assert!(ended.log.contains("vassal a.ini") && ended.log.contains("stops: the emperor stops"), "{}", ended.log);
 }
+
+#[test]
+fn a_second_signal_hurries_the_emperor_beside_workers_too() {
+    let site = empire("http-socket = main.sock\nwsgi-file = app.py");
+    put(&site, "a.ini", &vassal("a.sock"));
+    let server = site.launch();
+    server.wait_for("worker 1 (pid");
+    wait_ready(&server, "a.ini", 1);
+    let mut client = Client::unix(&server.path("a.sock"));
+    client.send("GET /gate/never HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at never");
+    server.signal(Signal::SIGTERM);
+    server.wait_for("stops: the emperor stops");
+    // Its vassal would wait for the request.
+    server.signal(Signal::SIGTERM);
+    assert_eq!(server.wait().code, 0);
+}
+
+#[test]
+fn privileges_that_can_t_go_end_the_server_and_its_emperor() {
+    if !nix::unistd::geteuid().is_root() {
+        return crate::harness::apps::skip("only root has privileges to give up");
+    }
+    let site = empire("http-socket = main.sock\nwsgi-file = app.py\nuid = nobody\ndrop-after-apps = true");
+    put(&site, "a.ini", &vassal("a.sock"));
+    let ended = site.ini("hook-as-user = exec:false").run();
+    ended.failed(1, &["hook-as-user"]);
+    assert!(!ended.log.contains("worker 1 (pid"), "{}", ended.log);
+}
+
+#[test]
+fn an_emperor_that_is_wanted_again_comes_when_the_former_one_is_gone() {
+    let site = empire("");
+    put(&site, "a.ini", &vassal("a.sock"));
+    let with = "[uwsgi]\nhttp-socket = main.sock\nwsgi-file = app.py\nemperor = v\nemperor-freq = 3600\n";
+    let server = site.ini("http-socket = main.sock\nwsgi-file = app.py").launch();
+    server.wait_for("worker 1 (pid");
+    wait_ready(&server, "a.ini", 1);
+    let mut client = Client::unix(&server.path("a.sock"));
+    client.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
+    server.wait_for("waiting at gate");
+    server.site.write("uwsgi.ini", "[uwsgi]\nhttp-socket = main.sock\nwsgi-file = app.py\n");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("stops: the emperor stops");
+    server.site.write("uwsgi.ini", with);
+    server.signal(Signal::SIGHUP);
+    server.log.wait_for_nth("is complete after", 2);
+    std::fs::write(server.path("v/gate"), "").unwrap();
+    assert_eq!(client.answer().ok(), "behind gate");
+    wait_ready(&server, "a.ini", 2);
+    server.stop();
+}

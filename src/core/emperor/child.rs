@@ -75,11 +75,6 @@ impl Child {
         Some(Court { pid: self.pid?, leash, since_ms: self.started_ms })
     }
 
-    /// It is on its way out.
-    pub(crate) fn leaving(&self) -> Option<i32> {
-        self.pid.filter(|_| self.over)
-    }
-
     fn start(&mut self, source: &Source) -> io::Result<()> {
         let (ours, theirs) = birth::pipe_pair()?;
         let parent = process::id();
@@ -145,10 +140,12 @@ impl Child {
         }
     }
 
-    /// Another configuration: it reads its part of it, if that is another one.
+    /// Another configuration: it reads its part of it, if that is another one. One that is leaving has a successor when it
+    /// is gone.
     pub(crate) fn renew(&mut self, config: &Config) {
         let said = essence(&config.emperor);
-        if std::mem::replace(&mut self.said, said.clone()) == said {
+        let is_known = std::mem::replace(&mut self.said, said.clone()) == said;
+        if std::mem::take(&mut self.over) || is_known {
             return;
         }
         if let Some(pid) = self.pid

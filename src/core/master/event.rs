@@ -103,6 +103,8 @@ pub(crate) enum Event {
     Ended { who: Who, end: End, lived_ms: u64 },
     /// A worker does not end.
     NoMercy { who: Who, after_ms: u64 },
+    /// A worker of the generation that serves was not up in time, and is killed.
+    NotReady { who: Who, after_ms: u64 },
     /// A worker is killed for a request that is past its deadline.
     Harakiri { who: Who, core: usize, activity: Activity, now_ms: u64 },
     /// A message that was not sent by whom it should be.
@@ -136,6 +138,7 @@ impl Event {
             | Self::Lost { .. }
             | Self::Unborn { .. }
             | Self::NoMercy { .. }
+            | Self::NotReady { .. }
             | Self::Harakiri { .. } => Level::Warning,
             _ => Level::Info,
         }
@@ -247,6 +250,9 @@ impl Event {
             Self::Unborn { who, next } => write!(f, "{who} could not be forked: {next}"),
             Self::Ended { who, end: End::Exited(0), lived_ms } => write!(f, "{who} done after {}", Time(*lived_ms)),
             Self::Ended { who, end, lived_ms } => write!(f, "{who} {end} after {}", Time(*lived_ms)),
+            Self::NotReady { who, after_ms } => {
+                write!(f, "{who} is not ready after {}: killed (load-timeout)", Time(*after_ms))
+            }
             Self::NoMercy { who, after_ms } => {
                 write!(f, "{who} is not done after {}: killed (worker-reload-mercy)", Time(*after_ms))
             }

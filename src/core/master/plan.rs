@@ -596,7 +596,7 @@ impl Plan {
     fn command(&mut self, command: Command, in_flight: usize) {
         match command {
             Command::StopNow => self.stop_now(),
-            _ if self.stop.is_some() || self.parting_ms.is_some() => {}
+            _ if self.stops() => {}
             Command::Stop => self.close(in_flight, false),
             Command::Reload => self.signal(Signal::Hup, in_flight),
             Command::ReloadBrutally if self.settings().exit_on_reload => self.stop_now(),

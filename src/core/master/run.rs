@@ -347,7 +347,9 @@ impl Master {
                 // SIGCHLD has done its work by waking; the others mean nothing (yet), and end nobody.
                 _ => continue,
             };
-            if let (Signal::Quit, Some(court)) = (signal, &mut self.court) {
+            let ends = matches!(signal, Signal::Int | Signal::Quit | Signal::Term);
+            if let (true, Some(_), Some(court)) = (ends, &self.over, &mut self.court) {
+                // Nobody else is left to be told.
                 court.quit();
             }
             let in_flight = self.in_flight();
@@ -381,11 +383,14 @@ impl Master {
     /// Tells the plan, does what it orders, tells it what came of it.
     pub(super) fn feed(&mut self, input: Input) {
         let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
+        // What could not begin orders nothing any more.
+        while let Some(input) = inputs.pop_front().filter(|_| self.over.is_none()) {
             let orders = self.plan.decide(input, clock::coarse_ms());
             self.keep_announced();
             for order in orders {
-                inputs.extend(self.perform(order));
+                if self.over.is_none() {
+                    inputs.extend(self.perform(order));
+                }
             }
         }
     }
@@ -552,7 +557,10 @@ impl Master {
         match event {
             Event::Loaded { .. } => match self.lower() {
                 Ok(()) => self.begin_beside(),
-                Err(Failure { code, reason }) => self.over = Some((code, Some(reason))),
+                Err(Failure { code, reason }) => {
+                    self.over = Some((code, Some(reason)));
+                    self.court.iter_mut().for_each(Child::let_go);
+                }
             },
             // The start went well.
             Event::Ready { .. } => {
@@ -561,7 +569,7 @@ impl Master {
             }
             Event::Stopping { .. } => self.court.iter_mut().for_each(Child::let_go),
             Event::StoppingNow => {
-                self.court.iter_mut().for_each(Child::let_go);
+                self.court.iter_mut().for_each(Child::quit);
                 self.beside.hurried = true;
             }
             // For who begins to accept later.

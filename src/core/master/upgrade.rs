@@ -236,7 +236,6 @@ impl Master {
         self.beside.crons.legacy(&mut state);
         // Killed, and not yet reaped.
         state.ending.extend(&self.trials.given_up);
-        state.ending.extend(self.court.as_ref().and_then(Child::leaving));
         state
     }
 }

@@ -293,6 +293,14 @@ impl Plan {
             }
             (Some(_), State::Killed { again_at }) if self.due(again_at) => self.kill_worker(id),
             (None, _) if !self.is_stray(id) && self.due(asked + FORK_MS) => self.give_up_forking(generation, asked),
+            // That of a candidate is its own matter.
+            (Some(_), State::Starting) if self.candidate != Some(generation) => {
+                let limit_ms = self.settings_of(generation).load_ms;
+                if limit_ms > 0 && self.due(asked + limit_ms) {
+                    self.tell(Event::NotReady { who, after_ms: limit_ms });
+                    self.distrust(id);
+                }
+            }
             _ => {}
         }
     }
