@@ -70,6 +70,27 @@ fn groups_are_those_that_were_said() {
 }
 
 #[test]
+fn a_worker_that_can_t_have_its_threads_is_never_up() {
+    let Some(site) = site() else { return };
+    let code = "
+        import os, resource
+        few = lambda: os.path.exists('few') and resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        os.register_at_fork(after_in_child=few)
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return [b'well']
+    ";
+    site.write("app.py", &crate::harness::dedent(code));
+    let server = site.ini("uid = nobody\nthreads = 4").start();
+    let workers = server.workers();
+    server.site.write("few", "");
+    server.signal(Signal::SIGHUP);
+    server.wait_for("worker 1 can't serve: the thread \"standby\" can't be started: Resource temporarily unavailable");
+    server.wait_for("generation 1 goes on");
+    assert_eq!((server.workers(), server.get("/").ok()), (workers, "well"), "what serves goes on");
+}
+
+#[test]
 fn the_master_can_stay_root() {
     let Some(site) = site() else { return };
     let server = site

@@ -35,6 +35,21 @@ fn ask(address: std::net::SocketAddr, path: &str) -> String {
 }
 
 #[test]
+fn a_core_counts_a_request_once_whether_a_file_answers_it_or_not() {
+    let server = Site::app("control.py").ini("stats = 127.0.0.1:0\nstatic-map = /s=.\ncheck-static = .").start();
+    server.site.write("a.txt", "file");
+    let mut client = server.connect();
+    for (path, says) in [("/s/a.txt", "file"), ("/", "hello"), ("/a.txt", "file")] {
+        assert_eq!(client.get(path).ok(), says);
+    }
+    let core = eventually("all are counted", || {
+        let core = stats(&server)["workers"][0]["cores"][0].clone();
+        (core["requests"].as_u64() >= Some(3)).then_some(core)
+    });
+    assert_eq!((&core["requests"], &core["static_requests"]), (&3.into(), &2.into()));
+}
+
+#[test]
 fn statistics_say_what_the_workers_do() {
     let site = Site::app("control.py").ini("stats = 127.0.0.1:0\nprocesses = 2\nthreads = 2\nlocks = 1");
     let server = site.start();

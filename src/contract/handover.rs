@@ -97,6 +97,11 @@ impl Handover {
         usize::try_from(self.count().load(Relaxed) as i64).unwrap_or(0)
     }
 
+    /// One is under way no more.
+    fn lose(&self) {
+        self.count().fetch_sub(1, Relaxed);
+    }
+
     /// Sends a connection off; it may be closed here then. `WouldBlock`: no room now.
     pub fn give(&self, parcel: &Parcel, bytes: &[u8], socket: BorrowedFd<'_>) -> io::Result<()> {
         if HEADER + bytes.len() <= MESSAGE_BYTES {
@@ -109,38 +114,36 @@ impl Handover {
         Ok(())
     }
 
-    /// Receives a connection; `None`: none is under way. `room` is memory for the caller's next call, too.
+    /// Receives a connection; `None`: none is under way. `room` is memory for the caller's next call, too. `EMFILE`: there is
+    /// no descriptor left for one, which sees the end.
     pub fn take(&self, room: &mut Vec<u8>) -> io::Result<Option<Arrival>> {
         room.resize(MESSAGE_BYTES, 0);
         let before = self.count().load(Relaxed);
-        let Some((length, [socket, file])) = self.take.receive_into(room)? else {
+        let came = self.take.receive_into(room).inspect_err(|_| self.lose())?;
+        let Some((length, fds)) = came else {
             // Whatever the hint says. If it has changed meanwhile, somebody else knows better.
             let _ = self.count().compare_exchange(before, 0, Relaxed, Relaxed);
             return Ok(None);
         };
-        self.count().fetch_sub(1, Relaxed);
-        let broken = || io::Error::new(io::ErrorKind::InvalidData, "a connection was handed over and did not arrive");
-        let (parcel, bytes) = Parcel::decode(&room[..length]).ok_or_else(broken)?;
-        let bytes = match file {
-            Some(file) => memory::read_sealed_file(file)?,
-            None => bytes.to_vec(),
-        };
-        Ok(Some(Arrival { parcel, fd: socket.ok_or_else(broken)?, bytes }))
+        self.lose();
+        Arrival::read(&room[..length], fds).map(Some)
     }
 
     /// Sends up to `count` of those that are under way once more, the longest first: one who was woken for them may be
-    /// dead or have other things to do, and each that is sent wakes one who waits. `Err`: one could not be sent again,
-    /// and its client sees the end.
-    pub fn stir(&self, count: usize, room: &mut Vec<u8>) -> io::Result<()> {
+    /// dead or have other things to do, and each that is sent wakes one who waits. One that finds no room any more is the
+    /// caller's.
+    pub fn stir(&self, count: usize, room: &mut Vec<u8>) -> io::Result<Option<Arrival>> {
         room.resize(MESSAGE_BYTES, 0);
         for _ in 0..count {
-            let Some((length, [socket, file])) = self.take.receive_into(room)? else { break };
+            let came = self.take.receive_into(room).inspect_err(|_| self.lose())?;
+            let Some((length, [socket, file])) = came else { break };
             let fds: Vec<_> = [&socket, &file].into_iter().flatten().map(AsFd::as_fd).collect();
-            self.give.send_parts(&[IoSlice::new(&room[..length])], &fds).inspect_err(|_| {
-                self.count().fetch_sub(1, Relaxed);
-            })?;
+            if self.give.send_parts(&[IoSlice::new(&room[..length])], &fds).is_err() {
+                self.lose();
+                return Arrival::read(&room[..length], [socket, file]).map(Some);
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Since when the request that is under way for the longest time is ready; `None`: there is none.
@@ -150,6 +153,18 @@ impl Handover {
         let length = self.take.peek(&mut header).ok()??;
         let (parcel, _) = Parcel::decode(&header[..length])?;
         Some(parcel.since_ms).filter(|since| *since > 0)
+    }
+}
+
+impl Arrival {
+    fn read(message: &[u8], [socket, file]: [Option<OwnedFd>; 2]) -> io::Result<Self> {
+        let broken = || io::Error::new(io::ErrorKind::InvalidData, "a connection was handed over and did not arrive");
+        let (parcel, bytes) = Parcel::decode(message).ok_or_else(broken)?;
+        let bytes = match file {
+            Some(file) => memory::read_sealed_file(file)?,
+            None => bytes.to_vec(),
+        };
+        Ok(Self { parcel, fd: socket.ok_or_else(broken)?, bytes })
     }
 }
 

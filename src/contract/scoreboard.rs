@@ -20,7 +20,7 @@ pub const APPS: usize = 64;
 /// Words of a core.
 const CORE: usize = 32;
 /// Words of a core before its text: what it does now, and its thread and counters.
-const CORE_HEADER: usize = 8;
+const CORE_HEADER: usize = 9;
 /// So much of a client's address is kept: an IPv6 address with its scope has no more. In bytes.
 const ADDRESS_BYTES: usize = 56;
 /// So much of a method is kept, in bytes.
@@ -65,6 +65,7 @@ mod core_word {
     pub(super) const STATIC: usize = 5;
     pub(super) const WRITE_ERRORS: usize = 6;
     pub(super) const READ_ERRORS: usize = 7;
+    pub(super) const DISK: usize = 8;
 }
 
 /// The words of the header that are more than its layout.
@@ -477,7 +478,7 @@ impl CoreSeat<'_> {
     pub fn counts(&self) -> CoreCounts {
         let value = |word: usize| self.words[word].load(Relaxed);
         CoreCounts {
-            requests: value(0) / 2,
+            requests: (value(0) / 2).saturating_sub(value(core_word::DISK)),
             static_requests: value(core_word::STATIC),
             write_errors: value(core_word::WRITE_ERRORS),
             read_errors: value(core_word::READ_ERRORS),
@@ -495,6 +496,12 @@ impl CoreSeat<'_> {
         let epoch = self.words[0].load(Relaxed);
         self.words[2].store(0, Relaxed);
         self.words[0].store((epoch | 1).wrapping_add(1), Release);
+    }
+
+    /// What was no request, but may have taken as long as one, is over: a read from a disk.
+    pub fn leave_disk(&self) {
+        self.words[core_word::DISK].fetch_add(1, Relaxed);
+        self.leave();
     }
 
     /// Odd while a request is inside the application, and another number for each.

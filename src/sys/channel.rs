@@ -92,7 +92,7 @@ impl Channel {
     }
 
     /// Receives one message into memory that is used again and again, of at least [`MESSAGE_BYTES`]; never blocks. How
-    /// long it is, and its first two descriptors. `None`: nothing there.
+    /// long it is, and its first two descriptors. `None`: nothing there. `EMFILE`: its descriptors are lost.
     pub fn receive_into(&self, room: &mut [u8]) -> io::Result<Option<(usize, [Option<OwnedFd>; 2])>> {
         let mut control = nix::cmsg_space!([RawFd; 2]);
         let flags = MsgFlags::MSG_CMSG_CLOEXEC | MsgFlags::MSG_DONTWAIT;
@@ -106,7 +106,8 @@ impl Channel {
             }
         };
         let mut fds = [None, None];
-        for message in received.cmsgs()? {
+        // There is room for all that is sent: what was cut off found no number.
+        for message in received.cmsgs().map_err(|_| nix::errno::Errno::EMFILE)? {
             if let ControlMessageOwned::ScmRights(raw) = message {
                 // SAFETY: the kernel has just made these descriptors for this process; nobody else owns them.
                 let mut owned = raw.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });

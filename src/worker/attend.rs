@@ -100,7 +100,7 @@ impl Engine<'_> {
     }
 
     /// No descriptor, no memory: the queue keeps the clients, and asking again at once would only burn a core.
-    fn rest_doors(&self, error: &io::Error) {
+    pub(crate) fn rest_doors(&self, error: &io::Error) {
         let until = clock::coarse_ms() + millis(DOORS_SHUT);
         if self.doors_shut_until_ms.swap(until, Ordering::Relaxed) == 0 {
             let hint = if error.raw_os_error() == Some(Errno::EMFILE as i32) { " (see ulimit -n)" } else { "" };

@@ -60,7 +60,7 @@ impl Engine<'_> {
         app.rest();
         let done = work();
         self.crew.hold(|| app.resume());
-        seat.leave();
+        seat.leave_disk();
         done
     }
 }

@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
 use std::time::Duration;
 
 use ruwsgi_contract::handover::Handover;
@@ -274,28 +275,47 @@ pub fn run<L: Language>(setup: Setup<'_>, language: &L) -> io::Result<()> {
         // Connections have it from their listener: once here saves a call for each of them.
         listeners.iter().for_each(|listener| stream::no_delay(listener.fd.as_fd()));
     }
-    engine.open_doors()?;
-    signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
-    engine.seat.set_status(Status::Up);
-    channel.send(&FromWorker::Up.encode(), &[])?;
-    std::thread::scope(|scope| {
-        std::thread::Builder::new().name("standby".to_owned()).spawn_scoped(scope, || engine.stand_by())?;
+    let mut core = Core::new(language.app(0), 0, engine.seat);
+    let served = thread::scope(|scope| {
+        let leader = Leader { engine: &engine, core: &mut core };
+        start(scope, "standby", || engine.stand_by())?;
         for number in 1..=engine.offload.threads() {
-            let name = format!("offload {number}");
-            std::thread::Builder::new().name(name).spawn_scoped(scope, || engine.wait_for_disks())?;
+            start(scope, &format!("offload {number}"), || engine.wait_for_disks())?;
         }
         for number in 1..cores {
-            let (engine, name) = (&engine, format!("core {number}"));
+            let engine = &engine;
             let core = move || engine.pump(&mut Core::new(language.app(number), number, engine.seat));
-            std::thread::Builder::new().name(name).spawn_scoped(scope, core)?;
+            start(scope, &format!("core {number}"), core)?;
         }
-        let mut core = Core::new(language.app(0), 0, engine.seat);
-        engine.pump(&mut core);
-        // The other cores may need what this thread holds to leave.
-        core.app.rest();
-        Ok(core)
-    })
-    .map(|mut core: Core<'_, L::App>| core.app.resume())
+        engine.open_doors()?;
+        signalled.raise_on(&[Signal::SIGTERM, Signal::SIGHUP])?;
+        engine.seat.set_status(Status::Up);
+        engine.channel.send(&FromWorker::Up.encode(), &[])?;
+        engine.pump(leader.core);
+        Ok(())
+    });
+    core.app.resume();
+    served
+}
+
+fn start<'s>(scope: &'s Scope<'s, '_>, name: &str, life: impl FnOnce() + Send + 's) -> io::Result<()> {
+    let failed =
+        |error: io::Error| io::Error::new(error.kind(), format!("the thread {name:?} can't be started: {error}"));
+    thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, life).map(drop).map_err(failed)
+}
+
+/// The first core: however it ends, the others do, too.
+struct Leader<'l, 'e, A: App> {
+    engine: &'l Engine<'e>,
+    core: &'l mut Core<'e, A>,
+}
+
+impl<A: App> Drop for Leader<'_, '_, A> {
+    fn drop(&mut self) {
+        self.engine.finish();
+        // They may need what this thread holds to leave.
+        self.core.app.rest();
+    }
 }
 
 fn rules(config: &Config, slot: u32) -> Rules {

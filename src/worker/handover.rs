@@ -3,12 +3,14 @@
 //! A request that is ready where no core is free travels, and so do the connections of a worker that drains while others
 //! go on: a reload cuts none. `contract::handover` has the form, `queue.rs` the rule.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
 use ruwsgi_contract::handover::{Arrival, Bounds, Parcel};
 use ruwsgi_sys::clock;
 use ruwsgi_sys::epoll::Interest;
+use ruwsgi_sys::nix::errno::Errno;
 use ruwsgi_sys::table::{Own, Owned};
 use ruwsgi_wire::{Head, Refusal};
 
@@ -149,10 +151,13 @@ impl Engine<'_> {
         self.stir(driver, self.handover.under_way());
     }
 
-    /// Has others woken for what is under way.
+    /// Has others woken for what is under way. What finds no room there any more stays here.
     pub(crate) fn stir(&self, driver: &mut impl Driver, count: usize) {
-        if let Err(error) = self.handover.stir(count, driver.room()) {
-            tracing::error!("a connection that was handed over is closed: {error}");
+        let back = self.handover.stir(count, driver.room());
+        if let Some(connection) = self.unwrap(driver, back)
+            && let Some(connection) = self.table.insert(connection)
+        {
+            self.attend(driver, connection, true, true);
         }
     }
 
@@ -162,16 +167,26 @@ impl Engine<'_> {
         self.admit(driver, true, |driver| {
             let arrival = self.handover.take(driver.room());
             came = !matches!(arrival, Ok(None));
-            // Whatever is wrong, the client sees the end.
-            let told = arrival.map_err(|error| error.to_string()).and_then(|arrival| {
-                arrival.map(|arrival| self.welcome(driver, arrival)).transpose().map_err(str::to_owned)
-            });
-            told.unwrap_or_else(|why| {
-                tracing::error!("a connection of another worker is closed: {why}");
-                None
-            })
+            self.unwrap(driver, arrival)
         });
         came
+    }
+
+    /// What came of another worker. Whatever is wrong with it, the client sees the end.
+    fn unwrap(&self, driver: &mut impl Driver, came: io::Result<Option<Arrival>>) -> Option<Connection> {
+        if let Err(error) = &came
+            && error.raw_os_error() == Some(Errno::EMFILE as i32)
+        {
+            // The next one would be lost, too.
+            self.rest_doors(error);
+        }
+        let told = came.map_err(|error| error.to_string()).and_then(|arrival| {
+            arrival.map(|arrival| self.welcome(driver, arrival)).transpose().map_err(str::to_owned)
+        });
+        told.unwrap_or_else(|why| {
+            tracing::error!("a connection of another worker is closed: {why}");
+            None
+        })
     }
 
     fn welcome(&self, driver: &mut impl Driver, arrival: Arrival) -> Result<Connection, &'static str> {

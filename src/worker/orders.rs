@@ -12,6 +12,9 @@ use ruwsgi_sys::table::Token;
 use crate::driver::Driver;
 use crate::engine::Engine;
 
+/// So many connections of a listener are taken at the end: where clients never cease to come, so does the end.
+const LAST: u32 = 4096;
+
 impl Engine<'_> {
     /// Reads what the master says.
     pub(crate) fn take_orders(&self, driver: &mut impl Driver) {
@@ -57,7 +60,7 @@ impl Engine<'_> {
 
     fn resume(&self) {
         let shut = self.doors_shut_until_ms.swap(0, Ordering::Relaxed);
-        if shut == u64::MAX
+        if shut != 0
             && !self.draining.load(Ordering::Relaxed)
             && let Err(error) = self.open_doors()
         {
@@ -73,7 +76,11 @@ impl Engine<'_> {
         }
         if last {
             for door in 0..self.listeners.len() {
-                while self.accept_one(driver, door) {}
+                for _ in 0..LAST {
+                    if !self.accept_one(driver, door) {
+                        break;
+                    }
+                }
             }
         }
         if !heirs {
@@ -81,6 +88,8 @@ impl Engine<'_> {
             while self.receive(driver) {}
         }
         self.shut_doors();
+        // Connections come and go below: none of them is the last one before this is done.
+        self.arriving.fetch_add(1, Ordering::SeqCst);
         self.has_heirs.store(heirs, Ordering::Relaxed);
         self.draining.store(true, Ordering::SeqCst);
         self.seat.set_status(Status::Draining);
@@ -98,6 +107,7 @@ impl Engine<'_> {
                 self.check(driver, connection, now_ms);
             }
         }
+        self.arriving.fetch_sub(1, Ordering::SeqCst);
         self.finish_if_drained();
     }
 }
