@@ -372,6 +372,22 @@ fn a_stop_during_the_trial_is_a_stop() {
 }
 
 #[test]
+fn a_stop_that_is_not_due_yet_is_not_forgotten_when_the_trial_ends() {
+    let server = start(site().ini("processes = 1\ndrain-delay = 2"), 1);
+    let loads = "import os, time\nopen('loading', 'w').close()\nwhile not os.path.exists('go'): time.sleep(0.01)\n";
+    server.site.write("app.py", &format!("{loads}{}", crate::harness::dedent(APP)));
+    install_both(&server.site, Made::Other);
+    server.signal(Signal::SIGHUP);
+    eventually("it is tried", || server.path("loading").exists().then_some(()));
+    server.signal(Signal::SIGTERM);
+    server.wait_for("(drain-delay)");
+    server.site.write("go", "");
+    let ended = server.wait();
+    assert_eq!(ended.code, 0, "{}", ended.log);
+    assert!(!ended.log.contains("takes over"), "{}", ended.log);
+}
+
+#[test]
 fn a_vassal_keeps_its_emperor_and_a_master_its_own() {
     let site = Site::code(APP)
         .ini("http-socket = main.sock\nemperor = v\nemperor-freq = 3600\nemperor-control = control.sock");

@@ -582,7 +582,8 @@ impl Plan {
         match signal {
             Signal::Quit => self.stop_now(),
             Signal::Term | Signal::Int if self.stops() => self.stop_now(),
-            Signal::Hup | Signal::Tstp if self.stop.is_some() || self.parting_ms.is_some() => {}
+            Signal::Hup if self.stops() => {}
+            Signal::Tstp if self.stop.is_some() || self.parting_ms.is_some() => {}
             Signal::Hup if settings.exit_on_reload => self.stop_gracefully(in_flight, false),
             Signal::Hup => self.ask_reload(false),
             Signal::Term if settings.term_reloads && settings.exit_on_reload => self.stop_now(),
@@ -611,6 +612,9 @@ impl Plan {
     }
 
     fn ask_reload(&mut self, brutal: bool) {
+        if self.stops() {
+            return;
+        }
         let complete = self.current.and_then(|id| self.generations.get(&id)).is_some_and(|current| current.complete);
         let idle = self.candidate.is_none() && complete;
         if self.storm.ask(idle, brutal, self.now) {

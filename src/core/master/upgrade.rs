@@ -124,16 +124,21 @@ impl Master {
         }
         let Some(trial) = self.trials.current.take_if(|trial| trial.pid == pid) else { return false };
         let generation = trial.generation;
-        let concluded = if self.plan.is_candidate(generation) { self.conclude(&trial, end) } else { Ok(()) };
+        let concluded = if self.is_awaited(generation) { self.conclude(&trial, end) } else { Ok(()) };
         let why = concluded.err().unwrap_or_else(|| "given up".to_owned());
         let reason = format!("upgrade to {}: {why}", trial.path.display());
         self.feed(Input::NotBegun { generation, reason });
         true
     }
 
+    /// The generation of a trial is wanted. Another executable would know nothing of a stop that is ordered.
+    fn is_awaited(&self, generation: u32) -> bool {
+        self.plan.is_candidate(generation) && !self.plan.stops()
+    }
+
     /// Ends a trial that takes too long, or that nobody waits for any more.
     pub(super) fn look_at_trial(&mut self) {
-        if self.trials.current.as_ref().is_some_and(|trial| !self.plan.is_candidate(trial.generation)) {
+        if self.trials.current.as_ref().is_some_and(|trial| !self.is_awaited(trial.generation)) {
             self.trials.give_up();
         }
         for generation in std::mem::take(&mut self.trials.vain) {

@@ -75,8 +75,9 @@ impl Plan {
         }
     }
 
+    /// A reload that was asked for before a stop is not begun after it.
     fn reload(&mut self) {
-        let Some(due) = self.storm.due_ms() else { return };
+        let Some(due) = self.storm.due_ms().filter(|_| !self.stops()) else { return };
         if !self.due(due) {
             return;
         }

@@ -506,6 +506,21 @@ fn two_hundred_hups_in_a_second_are_at_most_two_reloads() {
 }
 
 #[test]
+fn no_reload_begins_once_a_stop_is_ordered() {
+    let mut world = World::new(1, 2, false);
+    world.next.drain_delay_ms = 10_000;
+    world.play(20_000);
+    // The second one waits for the end of the first, and the stop comes before it is due.
+    for (delay, signal) in [(0, Signal::Hup), (100, Signal::Hup), (200, Signal::Term), (300, Signal::Hup)] {
+        world.signal(delay, signal);
+    }
+    world.play(30_000);
+    assert_eq!((world.begun.len(), world.exit), (2, None), "{:?}", world.begun);
+    world.play(40_000);
+    assert_eq!((world.begun.len(), world.exit), (2, Some(0)), "{:?}", world.begun);
+}
+
+#[test]
 fn a_worker_may_ask_for_a_reload_and_nobody_else() {
     let mut world = started(1, 2);
     let pid = |world: &World| {
