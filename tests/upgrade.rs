@@ -388,6 +388,26 @@ fn a_stop_that_is_not_due_yet_is_not_forgotten_when_the_trial_ends() {
 }
 
 #[test]
+fn a_reload_that_fails_in_the_new_executable_is_tried_again_and_each_socket_keeps_its_protocol() {
+    let server = start(site().ini("processes = 1"), 1);
+    let (ini, former) = (fs::read_to_string(server.path("uwsgi.ini")).unwrap(), server.workers()[0]);
+    let first = "[uwsgi]\nuwsgi-socket = first.sock\nlogto = logs/log\n";
+    server.site.write("uwsgi.ini", &ini.replace("[uwsgi]\n", first));
+    install_both(&server.site, Made::Other);
+    server.signal(Signal::SIGHUP);
+    server.wait_for("goes on where");
+    // A trial does not touch the log.
+    server.log.wait_for_nth("generation 1 goes on: logto", 2);
+    assert_eq!(server.workers(), [former]);
+    assert!(server.get("/").ok().starts_with("version 1"));
+    server.site.write("version", "2");
+    fs::create_dir(server.path("logs")).unwrap();
+    former.wait_for_end("the former worker");
+    assert!(server.get("/").ok().starts_with("version 2"));
+    assert!(UnixStream::connect(server.path("first.sock")).is_ok());
+}
+
+#[test]
 fn a_vassal_keeps_its_emperor_and_a_master_its_own() {
     let site = Site::code(APP)
         .ini("http-socket = main.sock\nemperor = v\nemperor-freq = 3600\nemperor-control = control.sock");

@@ -134,7 +134,13 @@ impl Zygote {
         let (config, scoreboard) = (Arc::new(config), Arc::new(Scoreboard::open(scoreboard).map_err(io)?));
         let module = Some((Locks::open(locks).map_err(io)?, reloaded));
         let handover = Handover::open(handover).map_err(io)?;
-        let (listeners, apps, files) = (fds.collect(), SharedApps::default(), Files::default());
+        let listeners: Vec<OwnedFd> = fds.collect();
+        let (said, came) = (config.listeners().len(), listeners.len());
+        if said != came {
+            // Each is served by the protocol of its place.
+            return Err(broken(&format!("the configuration has {said} listeners, and the master sent {came}")));
+        }
+        let (apps, files) = (SharedApps::default(), Files::default());
         Ok(Some(Self { master, log, requests, config, scoreboard, handover, listeners, apps, files, module }))
     }
 

@@ -321,7 +321,13 @@ impl Plan {
                 let wait_ms = self.renewal.death(true, 0, self.now);
                 self.tell(Event::RenewalFailed { reason, wait_ms });
             }
-            Some(serving) => self.tell(Event::ReloadFailed { generation: id, reason, serving }),
+            Some(serving) => {
+                if self.generations.get(&serving).is_some_and(|serving| serving.inherited) {
+                    // It has no zygote: it is tried again, and not at once.
+                    self.renewal.death(true, 0, self.now);
+                }
+                self.tell(Event::ReloadFailed { generation: id, reason, serving });
+            }
         }
         self.end_zygote(id);
         self.kill_workers_of(id);

@@ -17,6 +17,8 @@ pub(super) struct Generation {
     pub first: Option<u64>,
     /// Every worker is of this generation, and people were told.
     pub complete: bool,
+    /// Of another executable: its configuration is not what it was made of, and may want listeners that are not there.
+    pub inherited: bool,
 }
 
 /// What a zygote is doing.
@@ -73,6 +75,7 @@ impl Generation {
             began_ms: now_ms,
             first: None,
             complete: false,
+            inherited: false,
         }
     }
 }

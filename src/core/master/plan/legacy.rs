@@ -75,7 +75,7 @@ impl Plan {
         }
         // Its zygote goes with the former executable; another one of the same kind can only be had by loading anew.
         let mut current = Generation::new(How::Reload, false, settings, now_ms);
-        (current.zygote, current.complete) = (Zygote::Gone, true);
+        (current.zygote, current.complete, current.inherited) = (Zygote::Gone, true, true);
         plan.generations.insert(left.generation, current);
         plan.current = Some(left.generation);
         for (id, pid) in (0..u32::MAX).rev().zip(&left.ending) {
@@ -171,14 +171,12 @@ mod tests {
         let (mut plan, _) = inherited();
         let orders = plan.decide(Input::NotBegun { generation: 4, reason: "no".into() }, 10_010);
         assert!(plan.is_up(7) && !orders.iter().any(|order| matches!(order, Order::Drain { .. } | Order::Exit { .. })));
-        let again = |orders: &[Order]| orders.contains(&Order::Begin { generation: 5, how: How::Again { like: 3 } });
-        let mut now = 10_010;
-        let mut found = again(&orders);
-        while !found && now < 200_000 {
-            now = plan.wake_ms().unwrap_or(now + 1_000).max(now + 1);
-            found = again(&plan.decide(Input::Tick, now));
-        }
-        assert!(found, "nobody tries again");
+        let again = |orders: &[Order], generation| orders.contains(&Order::Begin { generation, how: How::Reload });
+        assert!(!again(&orders, 5), "{orders:?}");
+        assert!(!again(&plan.decide(Input::Tick, 11_009), 5));
+        assert!(again(&plan.decide(Input::Tick, 11_010), 5), "nobody tries again");
+        plan.decide(Input::NotBegun { generation: 5, reason: "no".into() }, 11_010);
+        assert!(!again(&plan.decide(Input::Tick, 13_009), 6) && again(&plan.decide(Input::Tick, 13_010), 6));
     }
 
     #[test]

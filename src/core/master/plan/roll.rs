@@ -94,10 +94,13 @@ impl Plan {
     /// generation of its own.
     fn renew(&mut self) {
         let Some(current) = self.current else { return };
-        let forks = |generation: &Generation| generation.settings.processes > 0;
-        let gone = self.generations.get(&current).is_some_and(|it| it.zygote == Zygote::Gone && forks(it));
-        if gone && self.candidate.is_none() && self.due(self.renewal.not_before_ms) {
-            self.begin(How::Again { like: current }, false);
+        let forks = |generation: &&Generation| generation.settings.processes > 0;
+        let gone = self.generations.get(&current).filter(forks).filter(|it| it.zygote == Zygote::Gone);
+        let Some(how) = gone.map(|it| if it.inherited { How::Reload } else { How::Again { like: current } }) else {
+            return;
+        };
+        if self.candidate.is_none() && self.due(self.renewal.not_before_ms) {
+            self.begin(how, false);
         }
     }
 
