@@ -271,10 +271,20 @@ fn what_a_reload_refuses_an_upgrade_refuses_too() {
     let server = start(site().ini("processes = 1\nload-timeout = 60"), 1);
     let good = fs::read_to_string(server.path("uwsgi.ini")).unwrap();
     install_both(&server.site, Made::Other);
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("admin = {}", taken.local_addr().unwrap());
+    fs::write(server.path("plain"), "").unwrap();
     for (more, why) in [
         ("strict = true\nno-such-option = 1", "no-such-option"),
         ("locks = 7", "locks: from 0 to 7: restart needed"),
         ("http-socket = 192.0.2.1:1", "192.0.2.1:1"),
+        ("stats = 192.0.2.1:1", "stats: 192.0.2.1:1 is no address of this machine"),
+        (&admin, "is in use"),
+        ("master-fifo = nowhere/orders", "master-fifo: "),
+        ("master-fifo = plain", "is no FIFO"),
+        ("notify-socket = nowhere/notices", "notify-socket: "),
+        ("reload-on-fd = 77", "reload-on-fd: "),
+        ("subscribe-to = 127.0.0.1:1:app,SHA1:nowhere.pem", "nowhere.pem"),
     ] {
         server.site.write("uwsgi.ini", &format!("{good}{more}\n"));
         refused(&server, why, 1);
@@ -405,6 +415,27 @@ fn a_reload_that_fails_in_the_new_executable_is_tried_again_and_each_socket_keep
     former.wait_for_end("the former worker");
     assert!(server.get("/").ok().starts_with("version 2"));
     assert!(UnixStream::connect(server.path("first.sock")).is_ok());
+}
+
+#[test]
+fn what_the_new_executable_can_t_open_ends_nobody() {
+    let server = start(site().ini("processes = 1\nstats = stats.sock\nmaster-fifo = orders"), 1);
+    let (ini, former) = (fs::read_to_string(server.path("uwsgi.ini")).unwrap(), server.workers()[0]);
+    // Somebody hears there, which a trial leaves alone: it may be the server that runs.
+    let other = std::os::unix::net::UnixDatagram::bind(server.path("notices")).unwrap();
+    server.site.write("uwsgi.ini", &format!("{ini}notify-socket = notices\n"));
+    install_both(&server.site, Made::Other);
+    server.signal(Signal::SIGHUP);
+    server.wait_for("goes on where");
+    server.wait_for("generation 1 goes on: notify-socket: \"notices\" is in use");
+    assert_eq!(server.workers(), [former]);
+    assert!(server.get("/").ok().starts_with("version 1"));
+    UnixStream::connect(server.path("stats.sock")).expect("the statistics can be asked for");
+    drop(other);
+    fs::write(server.path("orders"), "r").unwrap();
+    former.wait_for_end("the former worker");
+    assert!(server.get("/").ok().starts_with("version 1"));
+    server.wait_for("notify-socket at notices");
 }
 
 #[test]

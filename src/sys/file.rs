@@ -5,13 +5,15 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, pthread_sigmask};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::unistd::{AccessFlags, faccessat, geteuid};
 
 use crate::stream;
 
@@ -94,7 +96,7 @@ pub fn find_plain(path: &Path) -> Option<(OwnedFd, Facts)> {
         return None;
     }
     let how = OpenHow::new().flags(READ).resolve(ResolveFlag::RESOLVE_NO_SYMLINKS | ResolveFlag::RESOLVE_NO_MAGICLINKS);
-    let file = openat2(nix::fcntl::AT_FDCWD, path, how).ok()?;
+    let file = openat2(AT_FDCWD, path, how).ok()?;
     match look(&file) {
         Ok((SFlag::S_IFREG, facts)) => Some((file, facts)),
         _ => None,
@@ -275,6 +277,20 @@ pub fn make_fifo(path: &Path, mode: u32) -> io::Result<()> {
     let made = nix::unistd::mkfifo(path, Mode::from_bits_truncate(mode));
     crate::listen::set_umask(before);
     Ok(made?)
+}
+
+/// Whether this process may make something under this path, in place of what is there. Nothing is touched.
+pub fn may_replace(path: &Path) -> io::Result<()> {
+    let Some(folder) = path.parent() else { return Err(Errno::EISDIR.into()) };
+    let needed = AccessFlags::W_OK | AccessFlags::X_OK;
+    faccessat(AT_FDCWD, folder, needed, AtFlags::AT_EACCESS)?;
+    let (Ok(there), around) = (std::fs::symlink_metadata(path), std::fs::metadata(folder)?) else { return Ok(()) };
+    let (sticky, me) = (around.mode() & 0o1000 != 0, geteuid());
+    if sticky && !me.is_root() && ![there.uid(), around.uid()].contains(&me.as_raw()) {
+        // Only its owner may remove it.
+        return Err(Errno::EPERM.into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -67,23 +67,29 @@ struct Visitor {
 }
 
 impl Desk {
-    /// Opens the doors that a configuration asks for, and closes those that it does not.
-    pub(super) fn renew(&mut self, poll: &Poll, config: &Config) -> Result<(), String> {
-        self.open(poll, config, &[])
+    /// Opens the doors that a configuration asks for, and closes those that it does not. `left`: what is open already, and
+    /// may be one of them.
+    pub(super) fn renew(&mut self, poll: &Poll, config: &Config, left: &[Rc<Bound>]) -> Result<(), String> {
+        let former = [&self.doors(), left].concat();
+        let doors: Result<Vec<Door>, String> = wanted(config).map(|said| open(said, config, &former)).collect();
+        self.take(poll, doors?)
     }
 
-    /// `left`: doors that are open and that nobody watches.
-    fn open(&mut self, poll: &Poll, config: &Config, left: &[Rc<Bound>]) -> Result<(), String> {
-        let watched = self.doors();
-        let former = [&watched, left].concat();
-        let said = &config.stats;
-        let stats = if said.stats_http { Kind::StatsHttp } else { Kind::Stats };
-        let mut doors = Vec::new();
-        for (option, address, kind) in [("stats", &said.stats, stats), ("admin", &said.admin, Kind::Admin)] {
-            if let Some(address) = address {
-                doors.push(Door { bound: door(option, address, config, &former)?, kind });
+    /// Opens those that can be opened; what is wrong with the others.
+    pub(super) fn go_on(&mut self, poll: &Poll, config: &Config, left: &[Rc<Bound>]) -> Vec<String> {
+        let (mut doors, mut wrong) = (Vec::new(), Vec::new());
+        for said in wanted(config) {
+            match open(said, config, left) {
+                Ok(door) => doors.push(door),
+                Err(reason) => wrong.push(reason),
             }
         }
+        wrong.extend(self.take(poll, doors).err());
+        wrong
+    }
+
+    fn take(&mut self, poll: &Poll, doors: Vec<Door>) -> Result<(), String> {
+        let watched = self.doors();
         for door in &doors {
             if !watched.iter().any(|bound| Rc::ptr_eq(bound, &door.bound)) {
                 watch(poll, &door.bound.as_fd()).map_err(|error| format!("epoll: {error}"))?;
@@ -96,13 +102,6 @@ impl Desk {
         }
         self.doors = doors;
         Ok(())
-    }
-
-    /// One that goes on behind these.
-    pub(super) fn renewed(poll: &Poll, config: &Config, former: &[Rc<Bound>]) -> Result<Self, String> {
-        let mut desk = Self::default();
-        desk.open(poll, config, former)?;
-        Ok(desk)
     }
 
     /// The sockets of all doors.
@@ -221,6 +220,20 @@ impl Visitor {
             }
         }
     }
+}
+
+/// An option, where it says to be, and what is told there.
+type Said<'c> = (&'static str, &'c str, Kind);
+
+fn wanted(config: &Config) -> impl Iterator<Item = Said<'_>> {
+    let said = &config.stats;
+    let stats = if said.stats_http { Kind::StatsHttp } else { Kind::Stats };
+    let all = [("stats", &said.stats, stats), ("admin", &said.admin, Kind::Admin)];
+    all.into_iter().filter_map(|(option, address, kind)| Some((option, address.as_deref()?, kind)))
+}
+
+fn open((option, address, kind): Said<'_>, config: &Config, former: &[Rc<Bound>]) -> Result<Door, String> {
+    Ok(Door { bound: door(option, address, config, former)?, kind })
 }
 
 /// One token for all: at each wake everything is looked at.

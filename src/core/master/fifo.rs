@@ -17,6 +17,7 @@ use crate::why;
 
 /// Who may write into a FIFO.
 const MODE: u32 = 0o600;
+const NO_FIFO: &str = "is there already, and is no FIFO";
 
 /// What a letter asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,20 +79,33 @@ struct Open {
 }
 
 impl Fifos {
-    /// Opens the first of these, or goes on with the one that is open if it is still among them.
+    /// Opens the first of these, or goes on with the one that is open if it is still among them. An error leaves
+    /// everything as it was.
     pub(super) fn renew(&mut self, poll: &Poll, paths: &[String]) -> Result<(), String> {
-        let paths: Vec<PathBuf> = paths.iter().map(|path| std::path::absolute(path).unwrap_or(path.into())).collect();
+        let paths: Vec<PathBuf> = paths.iter().map(absolute).collect();
         if paths == self.paths {
             return Ok(());
         }
-        let former = std::mem::replace(&mut self.paths, paths);
-        let open = self.open.as_ref().and_then(|open| former.get(open.number));
-        if let Some(number) = open.and_then(|path| self.paths.iter().position(|other| other == path)) {
+        let open = self.open.as_ref().and_then(|open| self.paths.get(open.number));
+        if let Some(number) = open.and_then(|path| paths.iter().position(|other| other == path)) {
             self.open.iter_mut().for_each(|open| open.number = number);
+            self.paths = paths;
             return Ok(());
         }
+        let fresh = paths.first().map(|path| Open::make(poll, path, 0)).transpose()?;
         self.close(poll);
-        if self.paths.is_empty() { Ok(()) } else { self.turn(poll, 0) }
+        (self.paths, self.open) = (paths, fresh);
+        Ok(())
+    }
+
+    /// Whether a master that begins here could open the first of these, once the one that runs has let go of it.
+    pub(super) fn could_open(paths: &[String]) -> Result<(), String> {
+        let Some(path) = paths.first().map(absolute) else { return Ok(()) };
+        let may = match std::fs::symlink_metadata(&path) {
+            Ok(found) if !found.file_type().is_fifo() => Err(io::Error::other(NO_FIFO)),
+            _ => file::may_replace(&path),
+        };
+        may.map_err(|error| failed(&path, &error))
     }
 
     /// The one that is open: as long as somebody holds it, what is written there waits.
@@ -125,13 +139,8 @@ impl Fifos {
     /// Opens the one of this number, and closes the other.
     pub(super) fn turn(&mut self, poll: &Poll, number: usize) -> Result<(), String> {
         let Some(path) = self.paths.get(number).cloned() else { return Ok(()) };
-        let failed = |error: io::Error| format!("master-fifo: {}: {}", path.display(), why(&error));
         self.close(poll);
-        let file = make(&path).map_err(failed)?;
-        poll.registry().register(&mut SourceFd(&file.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
-        let identity = identity(&path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        tracing::info!("master-fifo: {}", path.display());
-        self.open = Some(Open { number, file, identity });
+        self.open = Some(Open::make(poll, &path, number)?);
         Ok(())
     }
 
@@ -150,6 +159,25 @@ impl Drop for Fifos {
     }
 }
 
+impl Open {
+    fn make(poll: &Poll, path: &Path, number: usize) -> Result<Self, String> {
+        let failed = |error: io::Error| failed(path, &error);
+        let file = make(path).map_err(failed)?;
+        poll.registry().register(&mut SourceFd(&file.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
+        let identity = identity(path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+        tracing::info!("master-fifo: {}", path.display());
+        Ok(Self { number, file, identity })
+    }
+}
+
+fn failed(path: &Path, error: &io::Error) -> String {
+    format!("master-fifo: {}: {}", path.display(), why(error))
+}
+
+fn absolute(path: &String) -> PathBuf {
+    std::path::absolute(path).unwrap_or(path.into())
+}
+
 /// Our own only: somebody else may have taken the place.
 fn remove(path: Option<&PathBuf>, ours: (u64, u64)) {
     if let Some(path) = path.filter(|path| identity(path) == Some(ours)) {
@@ -165,7 +193,7 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 fn make(path: &Path) -> io::Result<File> {
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_fifo() => std::fs::remove_file(path)?,
-        Ok(_) => return Err(io::Error::other("is there already, and is no FIFO")),
+        Ok(_) => return Err(io::Error::other(NO_FIFO)),
         Err(_) => {}
     }
     file::make_fifo(path, MODE)?;

@@ -15,6 +15,7 @@ mod inherit;
 mod notice;
 mod notify_socket;
 mod order;
+mod own;
 mod plan;
 mod queues;
 mod reload;
@@ -29,6 +30,7 @@ mod upgrade;
 
 pub(crate) use host::{Ground, environment, locks};
 pub(crate) use inherit::Left;
+pub(crate) use own::could_have;
 pub(crate) use plan::Backoff;
 pub(crate) use reload::needs_restart;
 pub(crate) use run::{First, Master};

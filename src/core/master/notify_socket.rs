@@ -2,16 +2,18 @@
 //! master reads it beside everything else, a little at a time; nothing that is said there changes anything.
 
 use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 
 use mio::Poll;
 use mio::unix::SourceFd;
 use ruwsgi_options::Config;
 use ruwsgi_sys::datagram::Batch;
+use ruwsgi_sys::file;
 
 use super::run::watch;
-use crate::Place;
 use crate::listeners::Address;
 use crate::subscription::Ear;
+use crate::{Place, why};
 
 /// So many datagrams of so many bytes (uWSGI's) at a time.
 const TOGETHER: usize = 8;
@@ -39,20 +41,28 @@ impl NotifySocket {
             return Ok(());
         }
         let bound = said.map(|said| {
-            let wrong = |why: String| format!("notify-socket: {said:?} {why}{}", Place(config, "notify-socket"));
-            if !matches!(Address::parse(said), Ok(Address::Unix(_))) {
-                return Err(wrong("is no path".to_owned()));
-            }
+            let wrong = |why: String| wrong(said, &why, config);
+            path(said).map_err(wrong)?;
             let ear = Ear::bind(said, false, config.sockets.chmod_socket).map_err(wrong)?;
             watch(poll, &ear).map_err(|error| wrong(format!("can't be watched: {error}")))?;
             tracing::info!("notify-socket at {ear}");
-            Ok(Open { said: said.clone(), ear, vacuum, batch: Batch::new(TOGETHER, MOST_BYTES) })
+            Ok::<_, String>(Open { said: said.clone(), ear, vacuum, batch: Batch::new(TOGETHER, MOST_BYTES) })
         });
         let former = std::mem::replace(&mut self.open, bound.transpose()?);
         if let Some(former) = former {
             let _ = poll.registry().deregister(&mut SourceFd(&former.ear.as_raw_fd()));
         }
         Ok(())
+    }
+
+    /// Whether a master that begins here could bind it, once the one that runs has let go of it.
+    pub(super) fn could_open(config: &Config) -> Result<(), String> {
+        let Some(said) = &config.subscriptions.notices else { return Ok(()) };
+        let may = path(said).and_then(|path| {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            file::may_replace(&path).map_err(|error| format!("can't be bound: {}", why(&error)))
+        });
+        may.map_err(|why| wrong(said, &why, config))
     }
 
     /// Tells what was said there; `true`: there may be more.
@@ -69,6 +79,17 @@ impl NotifySocket {
             }
         }
     }
+}
+
+fn path(said: &str) -> Result<PathBuf, String> {
+    match Address::parse(said) {
+        Ok(Address::Unix(path)) => Ok(path),
+        _ => Err("is no path".to_owned()),
+    }
+}
+
+fn wrong(said: &str, why: &str, config: &Config) -> String {
+    format!("notify-socket: {said:?} {why}{}", Place(config, "notify-socket"))
 }
 
 impl Drop for Open {

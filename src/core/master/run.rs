@@ -28,6 +28,7 @@ use super::inherit::Left;
 use super::notice::{self, Told};
 use super::notify_socket::NotifySocket;
 use super::order::{Command, How, Input, Order, Signal};
+use super::own::Own;
 use super::plan::Plan;
 use super::queues::Queues;
 use super::reload::{Read, reload};
@@ -145,15 +146,11 @@ impl Master {
         let ground = Ground { env, module: first.module, log, locks };
         let mut touches = Touches::default();
         touches.renew(&first.config);
-        let mut bells = Bells::default();
-        bells.renew(&poll, &first.config)?;
-        let doors = left.as_ref().map_or(&[][..], |left| &left.bound);
-        let desk = Desk::renewed(&poll, &first.config, doors)?;
-        let subscriptions = Subscriptions::new(&first.config, &first.listeners.workers)?;
-        let mut fifos = Fifos::default();
-        fifos.renew(&poll, &first.config.process.master_fifo)?;
-        let mut notify_socket = NotifySocket::default();
-        notify_socket.renew(&poll, &first.config)?;
+        let (config, listeners) = (&first.config, &first.listeners.workers);
+        let Own { bells, desk, subscriptions, fifos, notify_socket } = match &left {
+            Some(left) => Own::behind(&poll, config, listeners, &left.bound),
+            None => Own::new(&poll, config, listeners)?,
+        };
         if let Some(emperor) = &first.emperor {
             watch(&poll, emperor).map_err(failed)?;
         }
@@ -531,7 +528,7 @@ impl Master {
                 self.unknown = unknown;
                 self.outlet.renew(&config, &self.source)?;
                 self.ground.log = self.outlet.descriptors()?;
-                self.desk.renew(&self.poll, &config)?;
+                self.desk.renew(&self.poll, &config, &bound)?;
                 self.fifos.renew(&self.poll, &config.process.master_fifo)?;
                 self.subscriptions.prepare(&config, &listeners.workers)?;
                 self.bells.renew(&self.poll, &config)?;

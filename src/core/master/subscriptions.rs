@@ -61,8 +61,17 @@ pub(super) struct Subscriptions {
 impl Subscriptions {
     /// Those of the first generation.
     pub(super) fn new(config: &Config, listeners: &[Rc<Bound>]) -> Result<Self, String> {
-        let targets = Rc::new(targets(config, listeners)?);
-        Ok(Self {
+        Ok(Self::of(targets(config, listeners)?, config))
+    }
+
+    /// Nobody is told anything until a reload says whom to tell.
+    pub(super) fn none(config: &Config) -> Self {
+        Self::of(Targets::default(), config)
+    }
+
+    fn of(targets: Targets, config: &Config) -> Self {
+        let targets = Rc::new(targets);
+        Self {
             rhythm: Rhythm::new(targets.period_ms),
             targets,
             next: None,
@@ -75,7 +84,7 @@ impl Subscriptions {
             stuck: 0,
             doors: Doors::default(),
             troubles: HashSet::new(),
-        })
+        }
     }
 
     /// Reads what a reload says: it counts when the generation serves.

@@ -20,7 +20,7 @@ use super::Inheritance;
 use crate::gateway::{Gateways, Router};
 use crate::listeners::{Bound, Listeners, with_given};
 use crate::logfile::Outlet;
-use crate::master::{Ground, locks, needs_restart};
+use crate::master::{Ground, could_have, locks, needs_restart};
 use crate::module::Module;
 use crate::start::change_folder;
 use crate::{exit, why};
@@ -82,6 +82,7 @@ fn run(inheritance: Inheritance, mut source: Source, log: &Log, mut gateways: Ga
     listeners.bind_inet()?;
     listeners.bind_unix()?;
     let listeners = listeners.open();
+    could_have(&config, &listeners.workers, &bound)?;
     gateways.try_out((&config, &listeners.workers), &bound, &state.ears)?;
     if config.is_routers_only() {
         return Ok(());
