@@ -135,6 +135,24 @@ fn a_reload_forgets_nobody() {
 }
 
 #[test]
+fn reload_mercy_is_for_routers_too() {
+    // It listens, and nobody ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let at = silent.local_addr().unwrap();
+    let server = Site::empty().ini(&format!("http = 127.0.0.1:0\nhttp-to = {at}\nreload-mercy = 1")).launch();
+    server.wait_for("http 1 (pid ");
+    let former = processes(&server)[0];
+    let mut client = Client::tcp(server.address());
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    let _asked = silent.accept().unwrap();
+    let text = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &format!("{text}http-var = ROUND=1\n"));
+    server.signal(Signal::SIGHUP);
+    former.wait_for_end("the former router, within the mercy");
+    server.stop();
+}
+
+#[test]
 fn a_reload_that_is_complete_during_a_stop_brings_no_router_back() {
     let site = Site::app("control.py").ini("socket = app.sock\nhttp = 127.0.0.1:0\nhttp-to = app.sock");
     let server = site.start();

@@ -15,13 +15,13 @@ use ruwsgi_sys::{clock, signal};
 
 use super::child::{self, Birth};
 use super::ears::Heard;
-use super::legacy::mercy_ms;
 use super::mapper::Route;
 use super::message::{FromRouter, ToRouter};
 use super::settings::{Router, Settings};
 use super::supervise::{EARLY_MS, Event, Input, Order, Place, Supervision};
 use super::target::Target;
 use crate::listeners::{Bound, door};
+use crate::master::mercy_ms;
 use crate::subscription::Rules;
 use crate::{Place as Origin, why};
 
@@ -170,7 +170,7 @@ impl Gateways {
         }
         self.is_former = false;
         let places = self.arrange(config, (doors, own));
-        self.feed(poll, Input::Wanted { places, renew: true, mercy_ms: mercy_ms(config) });
+        self.feed(poll, Input::Wanted { places, renew: true, mercy_ms: u64::from(mercy_ms(config)) });
     }
 
     /// Processes are made of this from here on; which there are to be.

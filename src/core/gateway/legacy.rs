@@ -14,6 +14,7 @@ use super::ears::Heard;
 use super::host::{Gateways, Line, Made};
 use super::supervise::Input;
 use crate::listeners::{Bound, Opened};
+use crate::master::mercy_ms;
 use crate::upgrade::{Ear, Router as Left, State};
 use crate::why;
 
@@ -110,12 +111,7 @@ impl Gateways {
         if whole && self.prepare(config, &opened.workers).is_ok() {
             places = self.arrange(config, (&opened.routers, &opened.workers));
         }
-        self.feed(poll, Input::Wanted { places, renew: false, mercy_ms: mercy_ms(config) });
+        self.feed(poll, Input::Wanted { places, renew: false, mercy_ms: u64::from(mercy_ms(config)) });
         Ok(())
     }
-}
-
-/// How long a process may drain.
-pub(super) fn mercy_ms(config: &Config) -> u64 {
-    u64::from(config.workers.worker_reload_mercy) * 1_000
 }

@@ -227,13 +227,10 @@ impl Ground {
 /// What the plan goes by.
 pub(super) fn settings(config: &Config) -> Settings {
     let workers = &config.workers;
-    // `reload-mercy` is for everything that has to end; workers have a time of their own, if somebody says one.
-    let own = config.origin("worker-reload-mercy").map(|_| workers.worker_reload_mercy);
-    let mercy = own.or(workers.reload_mercy).unwrap_or(workers.worker_reload_mercy);
     let ms = |seconds: u32| seconds.saturating_mul(1_000);
     Settings {
         processes: processes(config),
-        mercy_ms: ms(mercy),
+        mercy_ms: mercy_ms(config),
         zygote_mercy_ms: ms(workers.reload_mercy.unwrap_or(ZYGOTE_MERCY_S)),
         deadlines: workers.harakiri > 0,
         term_reloads: workers.die_on_term == Some(false),
@@ -252,6 +249,14 @@ pub(super) fn settings(config: &Config) -> Settings {
             queue: workers.harakiri_queue_threshold,
         },
     }
+}
+
+/// How long those that have requests may take to end.
+pub(crate) fn mercy_ms(config: &Config) -> u32 {
+    let workers = &config.workers;
+    // `reload-mercy` is for everything that has to end; workers have a time of their own, if somebody says one.
+    let own = config.origin("worker-reload-mercy").map(|_| workers.worker_reload_mercy);
+    own.or(workers.reload_mercy).unwrap_or(workers.worker_reload_mercy).saturating_mul(1_000)
 }
 
 /// How long requests are still taken after an order to stop. Routers that were told of this instance are told to send no

@@ -28,7 +28,7 @@ mod survey;
 mod touch;
 mod upgrade;
 
-pub(crate) use host::{Ground, environment, locks};
+pub(crate) use host::{Ground, environment, locks, mercy_ms};
 pub(crate) use inherit::Left;
 pub(crate) use own::could_have;
 pub(crate) use plan::Backoff;
