@@ -418,6 +418,20 @@ fn a_reload_that_fails_in_the_new_executable_is_tried_again_and_each_socket_keep
 }
 
 #[test]
+fn what_a_trial_starts_gets_nothing_of_the_master() {
+    let site = site().ini("processes = 2\nstats = stats.sock\nmaster-fifo = orders\npidfile = master.pid");
+    let count = "import os\nprint(len(os.listdir('/proc/self/fd')), file=open('open', 'a'))\n";
+    site.write("app.py", &format!("{count}{}", crate::harness::dedent(APP)));
+    let server = start(site, 2);
+    install_both(&server.site, Made::Other);
+    upgrade(&server, 2);
+    let open = fs::read_to_string(server.path("open")).unwrap();
+    let counts: Vec<&str> = open.lines().collect();
+    assert_eq!(counts.len(), 3, "at the start, in the trial, and in the new executable");
+    assert!(counts.iter().all(|count| *count == counts[0]), "{counts:?}");
+}
+
+#[test]
 fn what_the_new_executable_can_t_open_ends_nobody() {
     let server = start(site().ini("processes = 1\nstats = stats.sock\nmaster-fifo = orders"), 1);
     let (ini, former) = (fs::read_to_string(server.path("uwsgi.ini")).unwrap(), server.workers()[0]);

@@ -175,6 +175,14 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// Programs that this process starts get none of these that an exec has passed on; the three standard ones they do.
+pub fn close_at_exec(numbers: &[RawFd]) {
+    for number in numbers.iter().filter(|number| **number > 2) {
+        // What is not open is passed on to nobody.
+        let _ = set_flags(*number, FdFlag::FD_CLOEXEC);
+    }
+}
+
 fn set_flags(number: RawFd, flags: FdFlag) -> io::Result<()> {
     // SAFETY: nothing is done with the descriptor but to set its flags, and nothing at all where it is not open.
     fcntl(unsafe { BorrowedFd::borrow_raw(number) }, FcntlArg::F_SETFD(flags))?;

@@ -33,6 +33,8 @@ pub(crate) const REPLY_BYTES: usize = 4096;
 /// Tries what a master would do with this executable, and tells the one that runs; the exit code.
 #[must_use]
 pub fn try_out(inheritance: Inheritance, source: Source, log: &Log, routers: &'static [Router]) -> u8 {
+    // A worker's channel that somebody else holds would never close, and closing is the order to drain.
+    exec::close_at_exec(&inheritance.state.descriptors());
     let reply = inheritance.state.reply.map(exec::inherited);
     let Some(Ok(reply)) = reply else { return exit::FAILED };
     let gateways = Gateways::new(routers, log.clone());
