@@ -341,6 +341,8 @@ fn all_that_is_open_goes_along() {
     assert_eq!((inode(&socket), inode(&server.path("down/stats.sock"))), (before, stats), "the sockets are the same");
     let pid = server.master().pid.to_string();
     assert_eq!(fs::read_to_string(server.path("down/safe.pid")).unwrap().trim(), pid);
+    let open = server.master().descriptors();
+    assert_eq!(open.iter().filter(|path| path.ends_with("/safe.pid")).count(), 1, "{open:?}");
     fs::write(server.path("down/orders"), "l").unwrap();
     eventually("the FIFO is read", || log().contains("the log was opened anew").then_some(()));
     let (socket, orders) = (server.path("down/a.sock"), server.path("down/safe.pid"));

@@ -45,6 +45,11 @@ impl Pidfile {
         Kept { fd: self.file.as_raw_fd(), path: self.path.clone() }
     }
 
+    /// It is the one that this path means.
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
+        std::path::absolute(path).is_ok_and(|path| path == self.path)
+    }
+
     /// Writes our pid once more: somebody may have removed the file, or written there.
     pub(crate) fn write_again(&mut self) -> io::Result<()> {
         if !self.is_ours() {

@@ -607,7 +607,8 @@ impl Master {
         if !std::mem::replace(&mut self.welcomed, true) {
             self.tell_emperor(Allegiance::accepts);
             for (option, path) in safe {
-                match pidfile(config, option, path.as_deref()) {
+                let path = path.as_deref().filter(|path| !self.pidfiles.iter().any(|file| file.is_at(path)));
+                match pidfile(config, option, path) {
                     Ok(written) => self.pidfiles.extend(written),
                     Err(reason) => tracing::error!("{reason}"),
                 }
