@@ -1,6 +1,8 @@
 //! No request waits while a core is idle; what happens when none is; connections that go from worker to worker.
 
 use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::Shutdown;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -340,6 +342,30 @@ fn a_worker_that_is_replaced_leaves_its_connections_to_others() {
         }
     }
     assert!(server.births() > 2, "{} workers in all", server.births());
+}
+
+#[test]
+fn a_client_that_never_stops_asking_holds_up_neither_others_nor_a_reload() {
+    let server = control("disable-logging = true");
+    let mut writer = std::net::TcpStream::connect(server.address()).unwrap();
+    let (mut reader, over) = (writer.try_clone().unwrap(), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let _ends = Ends(&over);
+        let requests = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+        scope.spawn(move || while writer.write_all(&requests).is_ok() {});
+        let (over, old) = (&over, server.workers()[0]);
+        scope.spawn(move || {
+            let mut part = vec![0; 1 << 20];
+            while !over.load(Ordering::Relaxed) && reader.read(&mut part).unwrap_or(0) > 0 {}
+            let _ = reader.shutdown(Shutdown::Both);
+        });
+        for _ in 0..20 {
+            assert_eq!(server.get("/").ok(), "hello");
+        }
+        server.signal(Signal::SIGHUP);
+        old.wait_for_end("the worker that the flood came to");
+        assert_eq!(server.get("/").ok(), "hello");
+    });
 }
 
 #[test]

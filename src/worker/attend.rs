@@ -46,6 +46,8 @@ pub(crate) enum Fate {
     Disk,
     /// Go on with another worker, or wait.
     Leave,
+    /// Go on with another worker, or here, after others.
+    Pass,
     Close,
 }
 
@@ -129,7 +131,7 @@ impl Engine<'_> {
                     drop(connection.remove());
                     return self.finish_if_drained();
                 }
-                Fate::Leave => match self.give(connection) {
+                Fate::Leave | Fate::Pass => match self.give(connection) {
                     Ok(()) => return,
                     Err(stays) => stays,
                 },
@@ -156,7 +158,7 @@ impl Engine<'_> {
             match self.leave_alone(connection) {
                 Ok(()) => {
                     match fate {
-                        Fate::Later => self.later(token),
+                        Fate::Later | Fate::Pass => self.later(token),
                         Fate::Disk => self.offload.give(token),
                         Fate::Ready => self.wait_in_queue(token),
                         _ => {}
@@ -226,7 +228,7 @@ impl Engine<'_> {
             let turns = connection.requests.wrapping_sub(served);
             let is_enough = turns >= PIPELINED || (turns > 0 && self.others_wait());
             if is_enough && !connection.input.is_empty() {
-                return Fate::Later;
+                return self.put_off(connection);
             }
             let limit = match self.progress(driver, connection) {
                 Progress::On => continue,
@@ -234,7 +236,7 @@ impl Engine<'_> {
                 Progress::More(_) if connection.eof => return Fate::Close,
                 // Who watches it from now on will be told of what is here already.
                 Progress::More(_) if dry || (turns > 0 && !connection.watched) => return self.settle(connection),
-                Progress::More(_) if is_enough => return Fate::Later,
+                Progress::More(_) if is_enough => return self.put_off(connection),
                 Progress::More(limit) => limit,
             };
             if connection.input.capacity() == 0 {
@@ -252,6 +254,12 @@ impl Engine<'_> {
                 Err(_) => return Fate::Close,
             }
         }
+    }
+
+    /// It has had its turn: a client that never stops asking is not to keep a worker that others follow.
+    fn put_off(&self, connection: &Connection) -> Fate {
+        let goes = self.draining.load(Ordering::Relaxed) && self.has_heirs.load(Ordering::Relaxed);
+        if goes && matches!(connection.state, State::Head) { Fate::Pass } else { Fate::Later }
     }
 
     /// Nothing more to read: the connection waits, unless the worker drains.

@@ -576,10 +576,10 @@ impl Engine<'_> {
         }
     }
 
-    /// Puts an event behind all others: a connection has more to do, and others come first.
+    /// A connection has more to do, and others come first: those that epoll has, too.
     pub(crate) fn later(&self, token: Token) {
         let event = Event { token: token.number(), readable: true, writable: false, closed: true };
-        self.ring.push(event);
+        self.ring.push_later(event);
         self.nudge();
     }
 

@@ -14,34 +14,53 @@ use ruwsgi_sys::epoll::{BATCH, Epoll, Event};
 use crate::engine::lock;
 
 /// The events. Its lock covers nothing that blocks.
-pub(crate) struct Ring(Mutex<VecDeque<Event>>);
+pub(crate) struct Ring(Mutex<Waiting>);
+
+struct Waiting {
+    events: VecDeque<Event>,
+    /// Of connections that have had their turn and have more to do: others come first, and those are in epoll.
+    later: VecDeque<Event>,
+}
 
 impl Ring {
     pub(crate) fn new() -> Self {
-        Self(Mutex::new(VecDeque::with_capacity(BATCH)))
+        Self(Mutex::new(Waiting { events: VecDeque::with_capacity(BATCH), later: VecDeque::new() }))
     }
 
     /// The next event: of those that wait here, or of those that epoll has just now.
     pub(crate) fn next(&self, epoll: &Epoll) -> Option<Event> {
-        let mut queue = lock(&self.0);
-        if queue.is_empty() {
+        let Waiting { events, later } = &mut *lock(&self.0);
+        if events.is_empty() {
             // An error here is one of the arguments, which are ours: blocking tells it again.
-            let _ = epoll.wait(Some(0), |event| queue.push_back(event));
+            let _ = epoll.wait(Some(0), |event| events.push_back(event));
+            if !later.is_empty() {
+                events.append(later);
+            }
         }
-        queue.pop_front()
+        events.pop_front()
     }
 
-    /// The next of those that wait here.
+    /// The next of those that wait here and have not had their turn.
     pub(crate) fn pop(&self) -> Option<Event> {
-        lock(&self.0).pop_front()
+        lock(&self.0).events.pop_front()
     }
 
     pub(crate) fn push(&self, event: Event) {
-        lock(&self.0).push_back(event);
+        lock(&self.0).events.push_back(event);
+    }
+
+    /// Puts an event behind those that epoll has by the time that all others are taken.
+    pub(crate) fn push_later(&self, event: Event) {
+        let later = &mut lock(&self.0).later;
+        // epoll tells of the same connection while it waits here: its turns are not to multiply.
+        if later.iter().all(|other| other.token != event.token) {
+            later.push_back(event);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        lock(&self.0).is_empty()
+        let waiting = lock(&self.0);
+        waiting.events.is_empty() && waiting.later.is_empty()
     }
 }
 
@@ -155,6 +174,33 @@ impl Crew {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::os::fd::AsFd;
+
+    use ruwsgi_sys::epoll::Interest;
+    use ruwsgi_sys::notify;
+
+    #[test]
+    fn who_has_more_to_do_comes_behind_what_epoll_has() {
+        let event = |token| Event { token, readable: true, writable: false, closed: true };
+        let (ring, epoll, came) = (Ring::new(), Epoll::new().unwrap(), notify::Event::new().unwrap());
+        epoll.add(came.as_fd(), 7, Interest::Level).unwrap();
+        let next = || ring.next(&epoll).map(|event| event.token);
+        for token in [1, 2, 1] {
+            ring.push_later(event(token));
+        }
+        ring.push(event(3));
+        came.raise();
+        assert_eq!([(); 2].map(|()| next()), [Some(3), Some(7)]);
+        // Its next turn is behind what comes meanwhile.
+        assert_eq!(next(), Some(1));
+        ring.push_later(event(1));
+        assert_eq!(ring.pop().map(|event| event.token), Some(2));
+        assert!(ring.pop().is_none() && !ring.is_empty());
+        assert_eq!([(); 2].map(|()| next()), [Some(7), Some(1)]);
+        came.take();
+        assert!(next().is_none() && ring.is_empty());
+    }
 
     #[test]
     fn one_leads_and_the_others_come_when_they_are_called() {
