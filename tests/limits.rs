@@ -1,8 +1,9 @@
 //! What a server must refuse, bound or outlast: oversized, malformed, slow requests and slow readers.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::harness::{Process, Server, Site, eventually, serve};
+use crate::harness::{Ends, Process, Server, Site, eventually, serve};
 
 /// Sends a request that must be refused, and checks that nothing behind it is served.
 fn refused(server: &Server, request: impl AsRef<[u8]>, status: u16) {
@@ -142,6 +143,63 @@ fn slow_bodies_take_no_core() {
         let end = if number % 2 == 0 { "67890" } else { "67890\r\n0\r\n\r\n" };
         assert_eq!(client.send(end).answer().ok(), "10");
     }
+}
+
+#[test]
+fn fast_uploads_into_files_hold_up_nobody() {
+    let server = Site::app("control.py").ini("post-buffering = 8192").start();
+    let (mut others, over) = (server.connect(), AtomicBool::new(false));
+    others.get("/").ok();
+    std::thread::scope(|scope| {
+        let ends = Ends(&over);
+        let uploads = [(); 3].map(|()| {
+            let (mut client, over) = (server.connect(), &over);
+            scope.spawn(move || {
+                let (piece, mut pieces) = (vec![b'x'; 1_000_000], 0);
+                client.send("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\n");
+                while pieces < 100 && !over.load(Ordering::Relaxed) {
+                    client.send(&piece);
+                    pieces += 1;
+                }
+                pieces
+            })
+        });
+        for _ in 0..20 {
+            assert_eq!(others.get("/").ok(), "hello");
+        }
+        drop(ends);
+        let pieces: Vec<_> = uploads.into_iter().map(|upload| upload.join().unwrap()).collect();
+        assert!(pieces.iter().all(|pieces| *pieces < 100), "the others had to wait for whole uploads: {pieces:?}");
+    });
+}
+
+#[test]
+fn who_is_refused_and_goes_on_sending_holds_up_nobody() {
+    let server = Site::app("control.py").ini("limit-post = 10").start();
+    let (mut others, sent) = (server.connect(), AtomicUsize::new(0));
+    others.get("/").ok();
+    std::thread::scope(|scope| {
+        let refused = [(); 3].map(|()| {
+            let (mut client, sent) = (server.connect(), &sent);
+            client.send("POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000000\r\n\r\n");
+            assert_eq!(client.answer().status, 413);
+            scope.spawn(move || {
+                let piece = vec![b'x'; 1_000_000];
+                while client.try_send(&piece).is_ok() {
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        });
+        for _ in 0..20 {
+            others.get("/").ok();
+        }
+        let meanwhile = sent.load(Ordering::Relaxed);
+        assert!(meanwhile < 20 * 20, "{meanwhile} MB were read while 20 requests were to be answered");
+        // The server has enough of them in the end.
+        for client in refused {
+            client.join().unwrap();
+        }
+    });
 }
 
 #[test]

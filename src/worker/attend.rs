@@ -25,6 +25,8 @@ use crate::receive::Begun;
 pub(crate) const READ_BYTES: usize = 16 * 1024;
 /// How many pipelined requests one event serves before others get their turn.
 const PIPELINED: u32 = 16;
+/// So many bytes one event reads, about, before others get their turn.
+const READ_IN_A_GO: usize = 1024 * 1024;
 /// How many connections of a listener one event takes, while that is fast.
 const CROWD: u32 = 8;
 /// How long a connection that was told the end may stay before it is closed.
@@ -201,6 +203,7 @@ impl Engine<'_> {
     fn advance(&self, driver: &mut impl Driver, connection: &mut Connection, readable: bool, closed: bool) -> Fate {
         let mut dry = !readable;
         let served = connection.requests;
+        let mut taken = 0;
         loop {
             if let State::Flush(then) = connection.state {
                 if !driver.is_for_disks() && self.offload.wants(connection) {
@@ -236,7 +239,7 @@ impl Engine<'_> {
                 Progress::More(_) if connection.eof => return Fate::Close,
                 // Who watches it from now on will be told of what is here already.
                 Progress::More(_) if dry || (turns > 0 && !connection.watched) => return self.settle(connection),
-                Progress::More(_) if is_enough => return self.put_off(connection),
+                Progress::More(_) if is_enough || taken >= READ_IN_A_GO => return self.put_off(connection),
                 Progress::More(limit) => limit,
             };
             if connection.input.capacity() == 0 {
@@ -245,6 +248,7 @@ impl Engine<'_> {
             match stream::read(connection.fd.as_fd(), &mut connection.input, limit) {
                 Ok(0) => connection.eof = true,
                 Ok(got) => {
+                    taken += got;
                     dry = got < limit && !closed;
                     if let State::Body(_) = connection.state {
                         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);

@@ -53,10 +53,12 @@ impl Engine<'_> {
             }
             Body::Length(length) => match usize::try_from(length) {
                 Ok(length) if length <= self.memory_bytes() || here >= length => Coming::Length(length),
-                _ if self.rules.post_buffering.is_some() => match Spool::new(Framing::Length(length), &[]) {
-                    Ok(spool) => Coming::Spool(spool),
-                    Err(error) => return self.cannot_spool(driver, connection, &error),
-                },
+                _ if self.rules.post_buffering.is_some() => {
+                    match driver.read_disk(self, || Spool::new(Framing::Length(length), &[])) {
+                        Ok(spool) => Coming::Spool(spool),
+                        Err(error) => return self.cannot_spool(driver, connection, &error),
+                    }
+                }
                 _ => return self.stream_length(driver, connection, begun, length),
             },
             Body::Framed(decoder) => Coming::Framed(decoder, Vec::new()),
@@ -127,7 +129,7 @@ impl Engine<'_> {
         let Waiting { vars, head, body: Coming::Framed(decoder, _) } = *waiting else { return Progress::On };
         let framing = Framing::Framed(decoder);
         if self.rules.post_buffering.is_some() {
-            return match Spool::new(framing, &bytes) {
+            return match driver.read_disk(self, || Spool::new(framing, &bytes)) {
                 Ok(spool) => {
                     connection.state = State::Body(Box::new(Waiting { vars, head, body: Coming::Spool(spool) }));
                     Progress::On
@@ -144,8 +146,12 @@ impl Engine<'_> {
     fn progress_spool(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
         let State::Body(waiting) = &mut connection.state else { return Progress::On };
         let Waiting { head, body: Coming::Spool(spool), .. } = &mut **waiting else { return Progress::On };
+        let came = &connection.input[*head..];
+        if came.is_empty() {
+            return Progress::More(BODY_READ_BYTES);
+        }
         let head = *head;
-        let step = match spool.take(&connection.input[head..]) {
+        let step = match driver.read_disk(self, || spool.take(came)) {
             Ok(_) if self.is_too_large(spool.bytes()) => {
                 self.refuse(driver, connection, Refusal::BodyTooLarge);
                 return Progress::On;
