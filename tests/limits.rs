@@ -1,5 +1,6 @@
 //! What a server must refuse, bound or outlast: oversized, malformed, slow requests and slow readers.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -200,6 +201,30 @@ fn who_is_refused_and_goes_on_sending_holds_up_nobody() {
             client.join().unwrap();
         }
     });
+}
+
+#[test]
+fn a_response_that_nobody_takes_is_cut_so_that_the_client_can_tell() {
+    let code = r"
+        def application(environ, start_response):
+            start_response('200 OK', [])
+            return (b'x' * 100_000 for _ in range(300))
+    ";
+    let server = Site::code(code).ini("socket-timeout = 1\nresponse-buffer = 100000000").start();
+    let worker = server.workers()[0];
+    let before = worker.descriptors().len();
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.0\r\n\r\n");
+    server.wait_for("GET /");
+    eventually("the connection is closed", || (worker.descriptors().len() <= before).then_some(()));
+    let mut part = vec![0; 1 << 20];
+    let end = loop {
+        match client.read(&mut part) {
+            Ok(1..) => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end.map_err(|error| error.kind()), Err(ErrorKind::ConnectionReset));
 }
 
 #[test]

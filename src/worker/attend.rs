@@ -184,6 +184,10 @@ impl Engine<'_> {
                 State::Head | State::Body(_) => self.refuse(driver, &mut connection, Refusal::Timeout),
                 State::Ready(_) => self.refuse(driver, &mut connection, Refusal::Stale),
                 State::Flush(_) | State::Linger => {
+                    if let State::Flush(_) = connection.state {
+                        // A FIN would make a response that has no length look whole.
+                        stream::reset_on_close(connection.fd.as_fd());
+                    }
                     drop(connection.remove());
                     return self.finish_if_drained();
                 }

@@ -293,7 +293,8 @@ impl Client {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+    /// Reads what comes next, past what was read already.
+    pub fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         match &mut self.stream {
             Stream::Tcp(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
