@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::harness::{Ends, Process, Server, Site, eventually, serve};
 
 /// Sends a request that must be refused, and checks that nothing behind it is served.
@@ -105,6 +107,22 @@ fn a_slow_head_gets_408() {
 fn a_connection_that_says_nothing_ends_without_a_word() {
     let server = Site::app("hello.py").ini("http-timeout = 1").start();
     server.connect().closed();
+}
+
+#[test]
+fn a_request_that_came_in_time_is_answered_where_the_worker_looks_late() {
+    let server = Site::app("hello.py").ini("http-keepalive = 2").start();
+    let (worker, mut client, mut silent) = (server.workers()[0], server.connect(), server.connect());
+    client.get("/").ok();
+    silent.get("/").ok();
+    worker.signal(Signal::SIGSTOP);
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // Whatever the worker looks at first, the time of both is over.
+    assert!(client.read_within(Duration::from_millis(3500)).is_none());
+    worker.signal(Signal::SIGCONT);
+    assert_eq!(client.answer().ok(), "Hello, world!");
+    silent.closed();
+    client.closed();
 }
 
 #[test]

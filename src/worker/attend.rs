@@ -33,6 +33,8 @@ const CROWD: u32 = 8;
 const LINGER: Duration = Duration::from_secs(2);
 /// How long a worker that drains waits for the first request of a connection that is open already.
 const FIRST_REQUEST: Duration = Duration::from_secs(3);
+/// The deadline of a connection that ends if nothing has come: nobody looks at a clock for that.
+const OVERDUE: u64 = 0;
 /// How long the listeners rest when there is no descriptor to accept with.
 const DOORS_SHUT: Duration = Duration::from_millis(100);
 
@@ -180,7 +182,8 @@ impl Engine<'_> {
     pub(crate) fn check(&self, driver: &mut impl Driver, mut connection: Owned<'_, Connection>, now_ms: u64) {
         if now_ms >= connection.deadline_ms {
             match connection.state {
-                State::Head if connection.is_idle() => self.say_goodbye(&mut connection),
+                // Its next request may be here, unread.
+                State::Head if connection.is_idle() => connection.deadline_ms = OVERDUE,
                 State::Head | State::Body(_) => self.refuse(driver, &mut connection, Refusal::Timeout),
                 State::Ready(_) => self.refuse(driver, &mut connection, Refusal::Stale),
                 State::Flush(_) | State::Linger => {
@@ -272,6 +275,10 @@ impl Engine<'_> {
 
     /// Nothing more to read: the connection waits, unless the worker drains.
     fn settle(&self, connection: &mut Connection) -> Fate {
+        if connection.deadline_ms == OVERDUE && connection.is_idle() {
+            self.say_goodbye(connection);
+            return Fate::Wait;
+        }
         if !self.draining.load(Ordering::Relaxed) || !matches!(connection.state, State::Head) {
             return Fate::Wait;
         }
