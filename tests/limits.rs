@@ -246,6 +246,18 @@ fn a_response_that_nobody_takes_is_cut_so_that_the_client_can_tell() {
 }
 
 #[test]
+fn a_failed_response_is_not_destroyed_by_what_the_client_says_next() {
+    let server = Site::code("def application(environ, start_response):\n    raise RuntimeError\n").start();
+    let mut client = server.connect();
+    // One read takes this much, so what follows is not seen.
+    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(16 * 1024 - 32));
+    assert_eq!(head.len(), 16 * 1024);
+    client.send([head.as_bytes(), b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"].concat());
+    assert_eq!(client.answer().status, 500);
+    assert!(client.has_ended_cleanly());
+}
+
+#[test]
 fn slow_readers_take_no_core() {
     let server = serve("control.py");
     let mut slow: Vec<_> = (0..10).map(|_| server.connect()).collect();

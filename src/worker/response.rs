@@ -461,7 +461,8 @@ impl<'r> Response<'r> {
             let Self { close, sent, logvars, collected, .. } = self;
             return Finished { end: End::Cut, close, sent_at: 0, sent, file: None, logvars, collected };
         }
-        let Self { close, sent_at, sent, file, logvars, collected, .. } = self;
+        let Self { close, failed, sent_at, sent, file, logvars, collected, .. } = self;
+        let close = close || failed;
         Finished { end: End::Next(next), close, sent_at, sent, file, logvars, collected }
     }
 
