@@ -71,9 +71,6 @@ impl Engine<'_> {
         }
         if begun.expects_continue && here == 0 {
             connection.exchange.proceed(&mut connection.output);
-            if let Flushed::Gone = connection.flush() {
-                return Progress::Done(Fate::Close);
-            }
         }
         connection.deadline_ms = clock::coarse_ms() + millis(self.rules.timeout);
         connection.state = State::Body(Box::new(Waiting { vars: begun.vars, head: begun.head, body }));
@@ -82,6 +79,14 @@ impl Engine<'_> {
 
     /// Looks at what has come of a body since.
     pub(crate) fn progress_body(&self, driver: &mut impl Driver, connection: &mut Connection) -> Progress {
+        // A `100 Continue` that the client had no room for: the response begins behind it.
+        if connection.unsent() > 0 {
+            match connection.flush() {
+                Flushed::All => {}
+                Flushed::Gone => return Progress::Done(Fate::Close),
+                Flushed::Some | Flushed::More => return Progress::Done(Fate::Wait),
+            }
+        }
         let State::Body(waiting) = &mut connection.state else { return Progress::On };
         let head = waiting.head;
         match &mut waiting.body {
