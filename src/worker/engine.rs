@@ -554,12 +554,22 @@ impl Engine<'_> {
         self.nudge();
     }
 
-    /// Watches the listeners, and what comes from other workers.
+    /// Watches the listeners, and what comes from other workers. After an error that is tried again.
     pub(crate) fn open_doors(&self) -> io::Result<()> {
         if self.seat.is_paused() {
             self.doors_shut_until_ms.store(u64::MAX, Ordering::Relaxed);
             return Ok(());
         }
+        self.watch_doors().inspect_err(|_| {
+            // What is watched already could not be added again.
+            self.shut_doors();
+            let until = clock::coarse_ms() + SLOT_MS;
+            // Unless it was told to pause meanwhile.
+            let _ = self.doors_shut_until_ms.compare_exchange(0, until, Ordering::Relaxed, Ordering::Relaxed);
+        })
+    }
+
+    fn watch_doors(&self) -> io::Result<()> {
         self.epoll.add(self.handover.end(), PARCEL, Interest::Shared)?;
         for (door, listener) in self.listeners.iter().enumerate() {
             self.epoll.add(listener.fd.as_fd(), LISTENERS + door as u64, Interest::Shared)?;
