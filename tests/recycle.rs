@@ -1,8 +1,11 @@
 //! Workers that are replaced although they work, and workers that come and go with the load.
 
+use std::net::TcpStream;
 use std::time::Duration;
 
-use crate::harness::{Server, Site, eventually, under_load, within};
+use nix::sys::signal::Signal;
+
+use crate::harness::{Client, Server, Site, eventually, under_load, within};
 
 fn workers(server: &Server, count: usize) {
     eventually(&format!("there are {count} workers"), || (server.workers().len() == count).then_some(()));
@@ -167,6 +170,36 @@ fn cheap_starts_nobody_before_somebody_connects_and_idle_ends_them() {
     workers(&server, 0);
     assert_eq!(server.get("/").ok(), "hello");
     workers(&server, 2);
+}
+
+#[test]
+fn a_socket_that_comes_with_a_reload_wakes_a_cheap_server() {
+    let server = Site::app("control.py").ini("cheap = true").launch();
+    server.wait_for("started after");
+    let (former, new) = (server.address(), server.path("new.sock"));
+    let good = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &good.replace("127.0.0.1:0", "new.sock"));
+    server.signal(Signal::SIGHUP);
+    server.wait_for("generation 2 is complete");
+    eventually("the former socket is closed", || TcpStream::connect(former).err());
+    assert_eq!(server.workers().len(), 0);
+    assert_eq!(Client::unix(&new).get("/").ok(), "hello");
+}
+
+#[test]
+fn who_has_come_to_a_cheap_server_during_a_pause_is_answered_after_it() {
+    let server = Site::app("control.py").ini("cheap = true\nadmin = admin.sock").launch();
+    server.wait_for("started after");
+    server.signal(Signal::SIGTSTP);
+    server.wait_for("paused:");
+    let mut client = server.connect();
+    client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    // The master has seen by then what came before.
+    assert_eq!(Client::unix(&server.path("admin.sock")).get("/readyz").status, 503);
+    assert_eq!(server.workers().len(), 0);
+    server.signal(Signal::SIGTSTP);
+    server.wait_for("resumed");
+    assert_eq!(client.answer().ok(), "hello");
 }
 
 #[test]

@@ -286,20 +286,23 @@ impl Master {
         self.attend_desk();
     }
 
-    /// Watches the listeners while no worker does.
+    /// Watches the listeners of the generation that serves while none of its workers does. Whoever comes while it is
+    /// paused is told by watching anew after it: an arrival is told once.
     fn listen_for_knocks(&mut self) {
-        if self.plan.is_cheap() != self.knocking.is_empty() {
+        let listens = self.plan.is_cheap() && !self.plan.is_paused();
+        let hosted = self.plan.generation().filter(|_| listens).and_then(|id| self.generations.get(&id));
+        let wanted = hosted.map_or(&[][..], |hosted| &hosted.listeners);
+        let same = wanted.iter().zip(&self.knocking).all(|(one, other)| Rc::ptr_eq(one, other));
+        if same && wanted.len() == self.knocking.len() {
             return;
         }
-        for bound in std::mem::take(&mut self.knocking) {
+        for bound in std::mem::replace(&mut self.knocking, wanted.to_vec()) {
             let _ = self.poll.registry().deregister(&mut SourceFd(&bound.as_fd().as_raw_fd()));
         }
-        let hosted = self.plan.generation().filter(|_| self.plan.is_cheap()).and_then(|id| self.generations.get(&id));
-        for bound in hosted.map_or(&[][..], |hosted| &hosted.listeners) {
+        for bound in &self.knocking {
             let number = bound.as_fd().as_raw_fd();
-            match self.poll.registry().register(&mut SourceFd(&number), KNOCK, Interest::READABLE) {
-                Ok(()) => self.knocking.push(bound.clone()),
-                Err(error) => tracing::error!("epoll: {error}"),
+            if let Err(error) = self.poll.registry().register(&mut SourceFd(&number), KNOCK, Interest::READABLE) {
+                tracing::error!("epoll: {error}");
             }
         }
     }
