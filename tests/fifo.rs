@@ -1,8 +1,11 @@
 //! The master's FIFO: letters that operators and scripts write, and what comes of them.
 
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::time::Duration;
 
+use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 
 use crate::harness::{Server, Site, eventually};
@@ -12,7 +15,14 @@ fn start(app: &str, more: &str) -> Server {
 }
 
 fn order(server: &Server, letters: &str) {
-    std::fs::write(server.path("orders"), letters).unwrap();
+    write(server, "orders", letters);
+}
+
+fn write(server: &Server, name: &str, letters: &str) {
+    let mut options = File::options();
+    options.write(true).custom_flags(OFlag::O_NONBLOCK.bits());
+    let mut fifo = eventually("somebody reads the FIFO", || options.open(server.path(name)).ok());
+    fifo.write_all(letters.as_bytes()).unwrap();
 }
 
 #[test]
@@ -118,9 +128,59 @@ fn a_digit_turns_to_another_one() {
     let server = start("hello.py", "master-fifo = others");
     order(&server, "1");
     eventually("the other one is there", || server.path("others").exists().then_some(()));
-    assert!(!server.path("orders").exists());
-    std::fs::write(server.path("others"), "r").unwrap();
+    eventually("the first one goes", || (!server.path("orders").exists()).then_some(()));
+    write(&server, "others", "r");
     server.wait_for("generation 2 is complete");
+}
+
+#[test]
+fn a_digit_that_names_an_unusable_one_leaves_the_one_that_is_open() {
+    let server = start("hello.py", "master-fifo = none/others");
+    order(&server, "1");
+    server.wait_for("none/others");
+    order(&server, "s");
+    server.wait_for("statistics: 1 workers");
+}
+
+#[test]
+fn one_that_can_t_be_made_for_a_while_comes_again() {
+    let server = start("hello.py", "");
+    server.site.write("orders", "mine");
+    server.wait_for("is no FIFO");
+    std::fs::remove_file(server.path("orders")).unwrap();
+    server.log.wait_for_nth("master-fifo: ", 3);
+    order(&server, "s");
+    server.wait_for("statistics: 1 workers");
+}
+
+#[test]
+fn one_that_a_reload_names_no_more_goes() {
+    let server = start("hello.py", "");
+    let good = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &good.replace("orders", "others"));
+    order(&server, "r");
+    server.wait_for("generation 2 is complete");
+    assert!(!server.path("orders").exists());
+    server.site.write("uwsgi.ini", &good.replace("master-fifo = orders", ""));
+    write(&server, "others", "r");
+    server.wait_for("generation 3 is complete");
+    assert!(!server.path("others").exists());
+}
+
+#[test]
+fn a_reload_whose_fifo_can_t_be_made_is_refused_and_the_old_one_is_there() {
+    let server = start("hello.py", "");
+    let good = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &good.replace("orders", "none/orders"));
+    for number in 1..3 {
+        order(&server, "r");
+        let line = server.log.wait_for_nth("goes on", number);
+        assert!(line.contains("none/orders"), "{line}");
+    }
+    std::fs::create_dir(server.path("none")).unwrap();
+    order(&server, "r");
+    server.wait_for("generation 4 is complete");
+    assert!(server.path("none/orders").exists() && !server.path("orders").exists());
 }
 
 #[test]

@@ -119,6 +119,75 @@ fn a_syntax_error_leaves_the_old_code_serving() {
 }
 
 #[test]
+fn a_reload_that_fails_leaves_the_folder_of_the_code_that_serves() {
+    let site = Site::code(&version(0)).ini("chdir = releases/1\ntouch-reload = again");
+    let release = |number: u32, code: &str| {
+        let folder = site.path(&format!("releases/{number}"));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("app.py"), code).unwrap();
+    };
+    release(1, &version(1));
+    release(2, "import no_such_module\n");
+    let server = site.start();
+    let good = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &good.replace("releases/1", "releases/2"));
+    server.signal(Signal::SIGHUP);
+    server.wait_for("No module named 'no_such_module'");
+    server.wait_for("goes on");
+    server.zygote().signal(Signal::SIGKILL);
+    server.wait_for_workers(2);
+    serves(&server, "version 1");
+
+    std::fs::write(server.path("releases/2/app.py"), version(2)).unwrap();
+    server.signal(Signal::SIGHUP);
+    serves(&server, "version 2");
+    // What is looked at is there, too.
+    std::fs::write(server.path("releases/2/app.py"), version(3)).unwrap();
+    std::fs::write(server.path("releases/2/again"), "").unwrap();
+    serves(&server, "version 3");
+    server.zygote().signal(Signal::SIGKILL);
+    server.wait_for_workers(5);
+    serves(&server, "version 3");
+}
+
+#[test]
+fn a_reload_that_fails_leaves_the_doors_of_the_one_that_serves() {
+    let ini = "admin = admin.1\nstats = stats.1\nmaster-fifo = orders.1\nnotify-socket = notify.1\nlogto2 = log.1";
+    let server = Site::code(&version(1)).ini(ini).launch();
+    let log = |name: &str| std::fs::read_to_string(server.path(name)).unwrap_or_default();
+    eventually("it is complete", || log("log.1").contains("started after").then_some(()));
+    let good = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    let next = ["admin", "stats", "orders", "notify"]
+        .iter()
+        .fold(good.clone(), |text, name| text.replace(&format!("{name}.1"), &format!("{name}.2")));
+    let has = |number: u32| {
+        let there = |name: &str| server.path(&format!("{name}.{number}")).exists();
+        ["admin", "stats", "orders", "notify"].into_iter().filter(|name| there(name)).collect::<Vec<_>>()
+    };
+    let all = ["admin", "stats", "orders", "notify"];
+    let order = |number: u32| std::fs::write(server.path(&format!("orders.{number}")), "r").unwrap();
+    let fails = |times: usize| {
+        order(1);
+        eventually("it has failed", || (log("log.1").matches("goes on").count() == times).then_some(()));
+        assert_eq!((has(1), has(2)), (all.to_vec(), Vec::new()));
+        assert_eq!(Client::unix(&server.path("admin.1")).get("/readyz").ok(), "ready\n");
+    };
+    // The last thing that is made can't be.
+    server.site.write("uwsgi.ini", &format!("{next}reload-on-fd = 99\n"));
+    fails(1);
+    server.site.write("uwsgi.ini", &next.replace("log.1", "log.2"));
+    server.site.write("app.py", "import no_such_module\n");
+    fails(2);
+    server.site.write("app.py", &version(2));
+    order(1);
+    eventually("it is complete", || log("log.2").contains("generation 4 is complete").then_some(()));
+    assert_eq!((has(1), has(2)), (Vec::new(), all.to_vec()));
+    assert_eq!(Client::unix(&server.path("admin.2")).get("/readyz").ok(), "ready\n");
+    order(2);
+    eventually("the FIFO is heard", || log("log.2").contains("generation 5 is complete").then_some(()));
+}
+
+#[test]
 fn an_import_error_leaves_the_old_code_serving() {
     let server = versioned(1);
     server.site.write("app.py", "import no_such_module\n");

@@ -226,6 +226,12 @@ pub fn run_on(processors: &[usize]) -> io::Result<()> {
     Ok(nix::sched::sched_setaffinity(Pid::from_raw(0), &set)?)
 }
 
+/// The current folder, to come back to: it need not be readable.
+pub fn folder() -> io::Result<OwnedFd> {
+    use nix::fcntl::OFlag;
+    Ok(nix::fcntl::open(".", OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?)
+}
+
 /// Makes an open folder the current one.
 pub fn enter_folder(folder: &impl std::os::fd::AsFd) -> io::Result<()> {
     Ok(nix::unistd::fchdir(folder)?)

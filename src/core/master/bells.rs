@@ -23,6 +23,8 @@ const TURN: usize = 64;
 #[derive(Default)]
 pub(super) struct Bells {
     bells: Vec<Bell>,
+    /// Those of a reload, for when it is known to be good; without a descriptor, where it is open already.
+    next: Option<Vec<Bell>>,
     /// There may be more to read.
     more: bool,
 }
@@ -43,6 +45,13 @@ fn wanted(config: &Config) -> Vec<(Watched, Command)> {
 impl Bells {
     /// Watches those that these options name from here on. An error leaves everything as it was.
     pub(super) fn renew(&mut self, poll: &Poll, config: &Config) -> Result<(), String> {
+        self.prepare(poll, config)?;
+        self.adopt(poll);
+        Ok(())
+    }
+
+    /// Opens those that these options name.
+    pub(super) fn prepare(&mut self, poll: &Poll, config: &Config) -> Result<(), String> {
         let mut fresh = Vec::new();
         for (said, command) in wanted(config) {
             let known = |bell: &Bell| bell.said.number == said.number;
@@ -52,6 +61,13 @@ impl Bells {
             };
             fresh.push(Bell { said, command, fd });
         }
+        self.next = Some(fresh);
+        Ok(())
+    }
+
+    /// What was prepared counts: those are heard, and no others.
+    pub(super) fn adopt(&mut self, poll: &Poll) {
+        let Some(mut fresh) = self.next.take() else { return };
         let mut former = std::mem::take(&mut self.bells);
         for bell in fresh.iter_mut().filter(|bell| bell.fd.is_none()) {
             let same = former.iter_mut().find(|other| other.said.number == bell.said.number);
@@ -59,7 +75,12 @@ impl Bells {
         }
         former.into_iter().filter_map(|bell| bell.fd).for_each(|fd| forget(poll, &fd));
         (self.bells, self.more) = (fresh, true);
-        Ok(())
+    }
+
+    /// What was prepared is not heard.
+    pub(super) fn give_up(&mut self, poll: &Poll) {
+        let next = self.next.take().into_iter().flatten();
+        next.filter_map(|bell| bell.fd).for_each(|fd| forget(poll, &fd));
     }
 
     /// There may be more to read: nobody wakes for it.

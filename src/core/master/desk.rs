@@ -37,6 +37,8 @@ pub(super) enum Question<'q> {
 #[derive(Default)]
 pub(super) struct Desk {
     doors: Vec<Door>,
+    /// Those of a reload, for when it is known to be good. Whoever comes there waits.
+    next: Option<Vec<Door>>,
     visitors: Vec<Visitor>,
 }
 
@@ -70,9 +72,27 @@ impl Desk {
     /// Opens the doors that a configuration asks for, and closes those that it does not. `left`: what is open already, and
     /// may be one of them.
     pub(super) fn renew(&mut self, poll: &Poll, config: &Config, left: &[Rc<Bound>]) -> Result<(), String> {
+        self.prepare(config, left)?;
+        self.adopt(poll)
+    }
+
+    /// Opens the doors that a configuration asks for.
+    pub(super) fn prepare(&mut self, config: &Config, left: &[Rc<Bound>]) -> Result<(), String> {
         let former = [&self.doors(), left].concat();
         let doors: Result<Vec<Door>, String> = wanted(config).map(|said| open(said, config, &former)).collect();
-        self.take(poll, doors?)
+        self.next = Some(doors?);
+        Ok(())
+    }
+
+    /// What was prepared counts: visitors are let in there, and other doors are closed.
+    pub(super) fn adopt(&mut self, poll: &Poll) -> Result<(), String> {
+        let Some(doors) = self.next.take() else { return Ok(()) };
+        self.take(poll, doors)
+    }
+
+    /// What was prepared is closed again.
+    pub(super) fn give_up(&mut self) {
+        self.next = None;
     }
 
     /// Opens those that can be opened; what is wrong with the others.

@@ -8,11 +8,13 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use mio::Poll;
 use mio::unix::SourceFd;
-use mio::{Interest, Poll, Token};
+
 use ruwsgi_sys::file;
 
 use super::order::Command;
+use super::run::watch;
 use crate::why;
 
 /// Who may write into a FIFO.
@@ -70,10 +72,15 @@ pub(super) fn letter(byte: u8) -> Option<Letter> {
 pub(super) struct Fifos {
     paths: Vec<PathBuf>,
     open: Option<Open>,
+    /// What a reload has read, for when it is known to be good, and the FIFO that was made for it.
+    next: Option<(Vec<PathBuf>, Option<Open>)>,
+    /// Why it could not be made again; told once.
+    trouble: Option<String>,
 }
 
+/// One that is there; its file goes with it.
 struct Open {
-    number: usize,
+    path: PathBuf,
     file: File,
     identity: (u64, u64),
 }
@@ -82,20 +89,34 @@ impl Fifos {
     /// Opens the first of these, or goes on with the one that is open if it is still among them. An error leaves
     /// everything as it was.
     pub(super) fn renew(&mut self, poll: &Poll, paths: &[String]) -> Result<(), String> {
-        let paths: Vec<PathBuf> = paths.iter().map(absolute).collect();
-        if paths == self.paths {
-            return Ok(());
-        }
-        let open = self.open.as_ref().and_then(|open| self.paths.get(open.number));
-        if let Some(number) = open.and_then(|path| paths.iter().position(|other| other == path)) {
-            self.open.iter_mut().for_each(|open| open.number = number);
-            self.paths = paths;
-            return Ok(());
-        }
-        let fresh = paths.first().map(|path| Open::make(poll, path, 0)).transpose()?;
-        self.close(poll);
-        (self.paths, self.open) = (paths, fresh);
+        self.prepare(paths)?;
+        self.adopt(poll);
         Ok(())
+    }
+
+    /// Makes what these need. Nothing has changed where this fails.
+    pub(super) fn prepare(&mut self, paths: &[String]) -> Result<(), String> {
+        let paths: Vec<PathBuf> = paths.iter().map(absolute).collect();
+        let goes_on = paths == self.paths || self.open.as_ref().is_some_and(|open| paths.contains(&open.path));
+        let fresh = if goes_on { None } else { paths.first().map(|path| Open::make(path)).transpose()? };
+        self.next = Some((paths, fresh));
+        Ok(())
+    }
+
+    /// What was prepared counts from here on.
+    pub(super) fn adopt(&mut self, poll: &Poll) {
+        let Some((paths, fresh)) = self.next.take() else { return };
+        self.paths = paths;
+        let stays = self.open.as_ref().is_some_and(|open| self.paths.contains(&open.path));
+        if fresh.is_some() || !stays {
+            self.turn_to(poll, fresh);
+        }
+        self.look(poll);
+    }
+
+    /// What was prepared goes again.
+    pub(super) fn give_up(&mut self) {
+        self.next = None;
     }
 
     /// Whether a master that begins here could open the first of these, once the one that runs has let go of it.
@@ -124,49 +145,65 @@ impl Fifos {
         bytes.into_iter().filter_map(letter).collect()
     }
 
-    /// Makes one that was removed again: whoever writes there next means us.
+    /// Makes one that was removed, or that could not be made, again: whoever writes there next means us.
     pub(super) fn look(&mut self, poll: &Poll) {
-        let Some(open) = &self.open else { return };
-        let number = open.number;
-        if self.paths.get(number).is_some_and(|path| identity(path) != Some(open.identity))
-            && let Err(why) = self.turn(poll, number)
-        {
-            tracing::warn!("{why}");
-            self.close(poll);
+        let path = match &self.open {
+            Some(open) if open.is_there() => return,
+            Some(open) => Some(&open.path),
+            None => self.paths.first(),
+        };
+        let Some(path) = path else { return };
+        match Open::make(path) {
+            Ok(fresh) => self.turn_to(poll, Some(fresh)),
+            Err(why) if self.trouble.as_ref() == Some(&why) => {}
+            Err(why) => {
+                tracing::warn!("{why}");
+                self.trouble = Some(why);
+            }
         }
     }
 
     /// Opens the one of this number, and closes the other.
     pub(super) fn turn(&mut self, poll: &Poll, number: usize) -> Result<(), String> {
-        let Some(path) = self.paths.get(number).cloned() else { return Ok(()) };
-        self.close(poll);
-        self.open = Some(Open::make(poll, &path, number)?);
+        let Some(path) = self.paths.get(number) else { return Ok(()) };
+        let fresh = Open::make(path)?;
+        self.turn_to(poll, Some(fresh));
         Ok(())
     }
 
-    fn close(&mut self, poll: &Poll) {
-        let Some(Open { number, file, identity: ours }) = self.open.take() else { return };
-        let _ = poll.registry().deregister(&mut SourceFd(&file.as_raw_fd()));
-        remove(self.paths.get(number), ours);
-    }
-}
-
-impl Drop for Fifos {
-    fn drop(&mut self) {
-        if let Some(open) = &self.open {
-            remove(self.paths.get(open.number), open.identity);
+    fn turn_to(&mut self, poll: &Poll, fresh: Option<Open>) {
+        if let Some(open) = &fresh {
+            tracing::info!("master-fifo: {}", open.path.display());
+            if let Err(error) = watch(poll, &open.file) {
+                tracing::error!("epoll: {error}");
+            }
+        }
+        self.trouble = None;
+        if let Some(former) = std::mem::replace(&mut self.open, fresh) {
+            let _ = poll.registry().deregister(&mut SourceFd(&former.file.as_raw_fd()));
         }
     }
 }
 
 impl Open {
-    fn make(poll: &Poll, path: &Path, number: usize) -> Result<Self, String> {
+    fn make(path: &Path) -> Result<Self, String> {
         let failed = |error: io::Error| failed(path, &error);
         let file = make(path).map_err(failed)?;
-        poll.registry().register(&mut SourceFd(&file.as_raw_fd()), Token(0), Interest::READABLE).map_err(failed)?;
         let identity = identity(path).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-        tracing::info!("master-fifo: {}", path.display());
-        Ok(Self { number, file, identity })
+        Ok(Self { path: path.to_owned(), file, identity })
+    }
+
+    fn is_there(&self) -> bool {
+        identity(&self.path) == Some(self.identity)
+    }
+}
+
+impl Drop for Open {
+    /// Our own only: somebody else may have taken the place.
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = std::fs::remove_file(&self.path);
+        }
     }
 }
 
@@ -176,13 +213,6 @@ fn failed(path: &Path, error: &io::Error) -> String {
 
 fn absolute(path: &String) -> PathBuf {
     std::path::absolute(path).unwrap_or(path.into())
-}
-
-/// Our own only: somebody else may have taken the place.
-fn remove(path: Option<&PathBuf>, ours: (u64, u64)) {
-    if let Some(path) = path.filter(|path| identity(path) == Some(ours)) {
-        let _ = std::fs::remove_file(path);
-    }
 }
 
 fn identity(path: &Path) -> Option<(u64, u64)> {

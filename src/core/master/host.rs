@@ -46,6 +46,8 @@ pub(crate) struct Hosted {
     pub scoreboard: Scoreboard,
     /// The interpreter, as it was executed.
     pub python: String,
+    /// Where it was started, until the master follows: when it serves.
+    pub folder: Option<OwnedFd>,
     /// Closed: the zygote ends.
     pub zygote: Option<Channel>,
     /// Somebody asked for a reload since the instance was started.
@@ -84,6 +86,7 @@ impl Hosted {
             handover,
             scoreboard,
             python: String::new(),
+            folder: None,
             zygote: None,
             reloaded: true,
             apps: BTreeMap::new(),
@@ -163,6 +166,7 @@ impl Ground {
             handover: Rc::new(Handover::create().map_err(failed)?),
             scoreboard: Scoreboard::create(1, 1).map_err(failed)?,
             python: String::new(),
+            folder: None,
             zygote: None,
             reloaded,
             apps: BTreeMap::new(),
@@ -219,7 +223,20 @@ impl Ground {
         let (unknown, apps, pasts) = (Unknown::default(), BTreeMap::new(), BTreeMap::new());
         Ok((
             pid,
-            Hosted { config, listeners, doors, handover, scoreboard, python, zygote, reloaded, unknown, apps, pasts },
+            Hosted {
+                config,
+                listeners,
+                doors,
+                handover,
+                scoreboard,
+                python,
+                folder: None,
+                zygote,
+                reloaded,
+                unknown,
+                apps,
+                pasts,
+            },
         ))
     }
 }

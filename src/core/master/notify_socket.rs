@@ -23,6 +23,8 @@ const MOST_BYTES: usize = 8_192;
 #[derive(Default)]
 pub(super) struct NotifySocket {
     open: Option<Open>,
+    /// What a reload says, for when it is known to be good: the address and `vacuum`, and what was bound for it.
+    next: Option<(Option<String>, bool, Option<Open>)>,
 }
 
 struct Open {
@@ -35,24 +37,44 @@ struct Open {
 impl NotifySocket {
     /// Binds the one that this configuration names, or goes on with the one that is there.
     pub(super) fn renew(&mut self, poll: &Poll, config: &Config) -> Result<(), String> {
+        self.prepare(config)?;
+        self.adopt(poll);
+        Ok(())
+    }
+
+    /// Binds it, if it is not there.
+    pub(super) fn prepare(&mut self, config: &Config) -> Result<(), String> {
         let (said, vacuum) = (config.subscriptions.notices.as_ref(), config.sockets.vacuum);
-        if let Some(open) = self.open.as_mut().filter(|open| Some(&open.said) == said) {
-            open.vacuum = vacuum;
-            return Ok(());
-        }
-        let bound = said.map(|said| {
+        let wanted = said.filter(|said| self.open.as_ref().is_none_or(|open| open.said != **said));
+        let bound = wanted.map(|said| {
             let wrong = |why: String| wrong(said, &why, config);
             path(said).map_err(wrong)?;
             let ear = Ear::bind(said, false, config.sockets.chmod_socket).map_err(wrong)?;
-            watch(poll, &ear).map_err(|error| wrong(format!("can't be watched: {error}")))?;
             tracing::info!("notify-socket at {ear}");
             Ok::<_, String>(Open { said: said.clone(), ear, vacuum, batch: Batch::new(TOGETHER, MOST_BYTES) })
         });
-        let former = std::mem::replace(&mut self.open, bound.transpose()?);
-        if let Some(former) = former {
+        self.next = Some((said.cloned(), vacuum, bound.transpose()?));
+        Ok(())
+    }
+
+    /// What was prepared is heard from here on.
+    pub(super) fn adopt(&mut self, poll: &Poll) {
+        let Some((said, vacuum, fresh)) = self.next.take() else { return };
+        if let Some(open) = self.open.as_mut().filter(|open| Some(&open.said) == said.as_ref()) {
+            open.vacuum = vacuum;
+            return;
+        }
+        if let Some(error) = fresh.as_ref().and_then(|fresh| watch(poll, &fresh.ear).err()) {
+            tracing::error!("epoll: {error}");
+        }
+        if let Some(former) = std::mem::replace(&mut self.open, fresh) {
             let _ = poll.registry().deregister(&mut SourceFd(&former.ear.as_raw_fd()));
         }
-        Ok(())
+    }
+
+    /// What was prepared is closed again.
+    pub(super) fn give_up(&mut self) {
+        self.next = None;
     }
 
     /// Whether a master that begins here could bind it, once the one that runs has let go of it.

@@ -1,22 +1,25 @@
 //! Reading the configuration again: what may change at a reload, and what asks for a restart.
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use ruwsgi_options::{Config, Request, Source, load};
 use ruwsgi_stage::limits;
+use ruwsgi_sys::process;
 
+use super::run::Master;
 use crate::listeners::{Bound, Listeners, Opened, with_given};
-use crate::start::change_folder;
+use crate::start::{change_folder, show_name};
 use crate::unknown::Unknown;
+use crate::vassal::Allegiance;
 use crate::{Place, why};
 
 /// What a reload has read.
-pub(super) struct Read {
-    pub config: Config,
-    pub listeners: Opened,
-    pub unknown: Unknown,
+struct Read {
+    config: Config,
+    listeners: Opened,
+    unknown: Unknown,
 }
 
 /// An option's value.
@@ -40,8 +43,64 @@ const FIXED: [(&str, Value); 13] = [
     ("chown-socket", |config| config.sockets.chown_socket.clone()),
 ];
 
-/// Reads the configuration again and binds what is new in it. Nothing has changed where this fails.
-pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Result<Read, String> {
+impl Master {
+    /// What a reload begins with: all that it needs is made, and nothing of it counts before it serves.
+    pub(super) fn ground_for_reload(&mut self) -> Result<(Rc<Config>, Opened), String> {
+        let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
+        let hosted = self.generations.values();
+        bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
+        self.tell_emperor(Allegiance::wants_config);
+        let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
+        let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
+        self.gateways.prepare(&config, &listeners.workers)?;
+        self.unknown = unknown;
+        self.desk.prepare(&config, &bound)?;
+        self.fifos.prepare(&config.process.master_fifo)?;
+        self.subscriptions.prepare(&config, &listeners.workers)?;
+        self.bells.prepare(&self.poll, &config)?;
+        self.notify_socket.prepare(&config)?;
+        self.touches.prepare(&config);
+        // Its zygote writes there: the only thing that changes before.
+        self.outlet.renew(&config, &self.source)?;
+        self.ground.log = self.outlet.descriptors()?;
+        Ok((Rc::new(config), listeners))
+    }
+
+    /// Another generation serves: what was made for it counts, and the master is where it is.
+    pub(super) fn adopt_reload(&mut self, config: &Config, folder: Option<OwnedFd>) {
+        if let Some(error) = folder.and_then(|folder| process::enter_folder(&folder).err()) {
+            tracing::error!("the folder of the application can't be entered: {}", why(&error));
+        }
+        self.subscriptions.adopt(config);
+        if let Err(reason) = self.desk.adopt(&self.poll) {
+            tracing::error!("{reason}");
+        }
+        self.fifos.adopt(&self.poll);
+        self.bells.adopt(&self.poll);
+        self.notify_socket.adopt(&self.poll);
+        self.touches.adopt();
+        show_name(config);
+    }
+
+    /// The reload has failed: everything is as the generation says that goes on.
+    pub(super) fn give_up_reload(&mut self) {
+        self.subscriptions.give_up();
+        self.desk.give_up();
+        self.fifos.give_up();
+        self.bells.give_up(&self.poll);
+        self.notify_socket.give_up();
+        self.touches.give_up();
+        let config = self.config();
+        let log = self.outlet.renew(&config, &self.source).and_then(|()| self.outlet.descriptors());
+        match log {
+            Ok(log) => self.ground.log = log,
+            Err(reason) => tracing::error!("{reason}"),
+        }
+    }
+}
+
+/// Reads the configuration again, enters its folder, and binds what is new in it.
+fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Result<Read, String> {
     let loaded = match load(&Source { reloading: true, ..source.clone() }) {
         Ok(Request::Run(loaded)) => loaded,
         // The command line is the same as at the start: it still asks to run.
@@ -55,13 +114,8 @@ pub(super) fn reload(source: &Source, now: &Config, bound: &[Rc<Bound>]) -> Resu
         return Err(refusal);
     }
     limits::permit(&config)?;
-    let here = File::open(".").ok();
-    let listeners = renew(source, now, &config, bound);
-    if let (Err(_), Some(here)) = (&listeners, here) {
-        // Back to where the generation that goes on was started.
-        let _ = ruwsgi_sys::process::enter_folder(&here);
-    }
-    Ok(Read { config, listeners: listeners?, unknown })
+    let listeners = renew(source, now, &config, bound)?;
+    Ok(Read { config, listeners, unknown })
 }
 
 fn renew(source: &Source, now: &Config, new: &Config, bound: &[Rc<Bound>]) -> Result<Opened, String> {

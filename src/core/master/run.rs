@@ -14,7 +14,7 @@ use ruwsgi_options::{Config, Meaning, Source};
 use ruwsgi_stage::hooks::Scene;
 use ruwsgi_sys::lock::Locks;
 use ruwsgi_sys::signal::{self, Signals};
-use ruwsgi_sys::{clock, memory, reap};
+use ruwsgi_sys::{clock, memory, process, reap};
 
 use super::bells::Bells;
 use super::beside::Beside;
@@ -31,7 +31,6 @@ use super::order::{Command, How, Input, Order, Signal};
 use super::own::Own;
 use super::plan::Plan;
 use super::queues::Queues;
-use super::reload::{Read, reload};
 use super::rounds::Rounds;
 use super::stacks::Inquiry;
 use super::subscriptions::Subscriptions;
@@ -46,13 +45,16 @@ use crate::logfile::Outlet;
 use crate::module::Module;
 use crate::pidfile::Pidfile;
 use crate::service::Service;
-use crate::start::{Failure, pidfile, show_name};
+use crate::start::{Failure, pidfile};
 use crate::unknown::Unknown;
 use crate::upgrade::Executable;
 use crate::vassal::Allegiance;
 
 /// What a listener that the master watches says.
 const KNOCK: Token = Token(1);
+
+/// The configuration and the listeners of a generation.
+type Grounds = (Rc<Config>, Opened);
 
 /// What a start has made.
 pub(crate) struct First {
@@ -94,7 +96,7 @@ pub(crate) struct Master {
     pub(super) touches: Touches,
     pub(super) bells: Bells,
     /// For the generation that begins next.
-    unknown: Unknown,
+    pub(super) unknown: Unknown,
     pub(super) desk: Desk,
     pub(super) fifos: Fifos,
     pub(super) queues: Queues,
@@ -468,10 +470,23 @@ impl Master {
             How::Reload => true,
             How::Again { like } => self.generations.get(&like).is_some_and(|like| like.reloaded),
         };
-        let ground = match self.ground_for(how) {
-            Ok(ground) if ground.0.is_routers_only() => return self.begin_bare(generation, reloaded, ground),
-            other => other,
+        // The master stays where the generation is that serves.
+        let home = if how == How::Reload { process::folder().ok() } else { None };
+        let begun = match self.ground_for(how) {
+            Ok(ground) if ground.0.is_routers_only() => self.begin_bare(generation, reloaded, ground),
+            ground => self.begin_zygote(generation, reloaded, ground),
         };
+        if let Some(home) = home {
+            let hosted = self.generations.get_mut(&generation);
+            hosted.into_iter().for_each(|hosted| hosted.folder = process::folder().ok());
+            if let Err(error) = process::enter_folder(&home) {
+                tracing::error!("the folder of the application can't be entered again: {error}");
+            }
+        }
+        begun
+    }
+
+    fn begin_zygote(&mut self, generation: u32, reloaded: bool, ground: Result<Grounds, String>) -> Input {
         let begun = ground.and_then(|(config, listeners)| {
             let settings = Box::new(settings(&config));
             let same = self.generations.values().find(|hosted| hosted.listens_on(&listeners.workers));
@@ -497,7 +512,7 @@ impl Master {
         }
     }
 
-    fn begin_bare(&mut self, generation: u32, reloaded: bool, (config, listeners): (Rc<Config>, Opened)) -> Input {
+    fn begin_bare(&mut self, generation: u32, reloaded: bool, (config, listeners): Grounds) -> Input {
         self.unknown.tell("");
         let settings = Box::new(settings(&config));
         match self.ground.bare(reloaded, config, listeners) {
@@ -510,7 +525,7 @@ impl Master {
     }
 
     /// The configuration and the listeners of a new generation.
-    fn ground_for(&mut self, how: How) -> Result<(Rc<Config>, Opened), String> {
+    fn ground_for(&mut self, how: How) -> Result<Grounds, String> {
         match how {
             How::Start => Ok(self.first.clone()),
             How::Again { like } => match self.generations.get(&like) {
@@ -520,30 +535,14 @@ impl Master {
                 }
                 None => Err("its generation is gone".to_owned()),
             },
-            How::Reload => {
-                let mut bound: Vec<Rc<Bound>> = self.first.1.all().cloned().collect();
-                let hosted = self.generations.values();
-                bound.extend(hosted.flat_map(|hosted| hosted.listeners.iter().chain(&hosted.doors).cloned()));
-                self.tell_emperor(Allegiance::wants_config);
-                let now = self.generations.values().next_back().map_or(&self.first.0, |hosted| &hosted.config);
-                let Read { config, listeners, unknown } = reload(&self.source, now, &bound)?;
-                self.gateways.prepare(&config, &listeners.workers)?;
-                self.unknown = unknown;
-                self.outlet.renew(&config, &self.source)?;
-                self.ground.log = self.outlet.descriptors()?;
-                self.desk.renew(&self.poll, &config, &bound)?;
-                self.fifos.renew(&self.poll, &config.process.master_fifo)?;
-                self.subscriptions.prepare(&config, &listeners.workers)?;
-                self.bells.renew(&self.poll, &config)?;
-                self.notify_socket.renew(&self.poll, &config)?;
-                self.touches.renew(&config);
-                show_name(&config);
-                Ok((Rc::new(config), listeners))
-            }
+            How::Reload => self.ground_for_reload(),
         }
     }
 
     fn tell(&mut self, event: &Event) {
+        if let Event::ReloadFailed { .. } = event {
+            self.give_up_reload();
+        }
         if let Event::Closing { .. } = event {
             // Before anybody can read of it: what is answered from here on is the last.
             self.generations.values().for_each(|hosted| hosted.scoreboard.set_closing());
@@ -576,12 +575,12 @@ impl Master {
             Event::Paused => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(true)),
             Event::Resumed => self.generations.values().for_each(|hosted| hosted.scoreboard.set_paused(false)),
             Event::Serving { generation } => {
-                if let Some(config) = self.generations.get(generation).map(|hosted| hosted.config.clone()) {
-                    self.subscriptions.adopt(&config);
+                let hosted = self.generations.get_mut(generation);
+                if let Some((config, folder)) = hosted.map(|hosted| (hosted.config.clone(), hosted.folder.take())) {
+                    self.adopt_reload(&config, folder);
                     self.renew_fealty(&config);
                 }
             }
-            Event::ReloadFailed { .. } => self.subscriptions.give_up(),
             Event::Complete { generation, .. } => {
                 // `cheap`: no worker was ready before.
                 self.welcome();

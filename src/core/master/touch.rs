@@ -38,6 +38,8 @@ struct Touch {
 #[derive(Debug, Default)]
 pub(super) struct Touches {
     files: Vec<(Touch, Option<Stamp>)>,
+    /// Those of a reload, for when it is known to be good.
+    next: Option<Vec<(Touch, Option<Stamp>)>>,
     next_ms: u64,
 }
 
@@ -75,19 +77,44 @@ fn touches(config: &Config) -> Vec<Touch> {
 impl Touches {
     /// Looks at what these options name from now on; of what it looks at already, it knows what was.
     pub(super) fn renew(&mut self, config: &Config) {
+        self.prepare(config);
+        self.adopt();
+    }
+
+    /// Looks at what was, of what these options name: changes from here on count.
+    pub(super) fn prepare(&mut self, config: &Config) {
         self.look_at(touches(config));
     }
 
     fn look_at(&mut self, touches: Vec<Touch>) {
-        let former = std::mem::take(&mut self.files);
+        let mut next = Vec::new();
         for touch in touches {
-            let known = former.iter().find(|(other, _)| *other == touch);
-            let stamp = known.map_or_else(|| stamp(&touch.path), |(_, stamp)| *stamp);
+            let known = self.known(&touch);
+            let stamp = known.unwrap_or_else(|| stamp(&touch.path));
             if known.is_none() && stamp.is_none() {
                 tracing::info!("{}: {} is not there: its creation counts", touch.option, touch.path.display());
             }
-            self.files.push((touch, stamp));
+            next.push((touch, stamp));
         }
+        self.next = Some(next);
+    }
+
+    fn known(&self, touch: &Touch) -> Option<Option<Stamp>> {
+        self.files.iter().find(|(other, _)| other == touch).map(|(_, stamp)| *stamp)
+    }
+
+    /// What was prepared is looked at from here on.
+    pub(super) fn adopt(&mut self) {
+        let Some(mut next) = self.next.take() else { return };
+        for (touch, stamp) in &mut next {
+            *stamp = self.known(touch).unwrap_or(*stamp);
+        }
+        self.files = next;
+    }
+
+    /// What was prepared is not looked at.
+    pub(super) fn give_up(&mut self) {
+        self.next = None;
     }
 
     /// When somebody has to look; `None`: there is nothing to look at.
@@ -145,6 +172,7 @@ mod tests {
         let mut touches = Touches::default();
         assert_eq!(touches.wake_ms(), None);
         touches.look_at(reload(&path));
+        touches.adopt();
         let mut now_ms = 0;
         let mut look = |touches: &mut Touches| {
             now_ms = touches.wake_ms().unwrap();
@@ -160,9 +188,10 @@ mod tests {
         assert!(look(&mut touches) && !look(&mut touches));
         touches.look_at(reload(&path));
         std::fs::remove_file(&path).unwrap();
-        touches.look_at(reload(&path));
+        touches.adopt();
         assert!(look(&mut touches) && !look(&mut touches));
         touches.look_at(Vec::new());
+        touches.adopt();
         assert_eq!(touches.wake_ms(), None);
     }
 
@@ -170,6 +199,7 @@ mod tests {
     fn nobody_looks_more_often_than_once_a_second() {
         let mut touches = Touches::default();
         touches.look_at(reload(Path::new("/nonexistent/touch")));
+        touches.adopt();
         touches.look(5_000);
         assert_eq!(touches.wake_ms(), Some(6_000));
     }
