@@ -369,8 +369,9 @@ fn a_reload_in_place_ends_a_worker_before_another_begins() {
 
 #[test]
 fn an_application_that_never_loads_leaves_the_old_one_serving() {
-    let site = Site::code("def application(e, s):\n    s('200 OK', [])\n    return [b'old']\n").ini("load-timeout = 1");
-    let server = site.start();
+    let server = Site::code("def application(e, s):\n    s('200 OK', [])\n    return [b'old']\n").start();
+    let ini = std::fs::read_to_string(server.path("uwsgi.ini")).unwrap();
+    server.site.write("uwsgi.ini", &format!("{ini}load-timeout = 1\n"));
     server.site.write("app.py", "import time\nwhile True: time.sleep(1)\n");
     server.signal(Signal::SIGHUP);
     server.wait_for("was not loaded within 1 s (load-timeout)");

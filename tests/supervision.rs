@@ -147,10 +147,10 @@ fn a_replacement_that_hangs_while_it_loads_is_killed_at_its_deadline() {
                 return [b'well']
         "#,
     );
-    let server = site.ini("lazy-apps = true\nload-timeout = 1").start();
+    let server = site.ini("lazy-apps = true\nload-timeout = 4").start();
     server.site.write("hang", "");
     server.workers()[0].signal(Signal::SIGKILL);
-    server.wait_for("is not ready after 1 s: killed (load-timeout)");
+    server.wait_for("is not ready after 4 s: killed (load-timeout)");
     std::fs::remove_file(server.path("hang")).unwrap();
     server.wait_for_workers(2);
     assert_eq!(server.get("/").ok(), "well");

@@ -154,7 +154,7 @@ impl Engine<'_> {
     /// Has others woken for what is under way. What finds no room there any more stays here.
     pub(crate) fn stir(&self, driver: &mut impl Driver, count: usize) {
         let back = self.handover.stir(count, driver.room());
-        if let Some(connection) = self.unwrap(driver, back)
+        if let Some(connection) = self.arrived(driver, back)
             && let Some(connection) = self.table.insert(connection)
         {
             self.attend(driver, connection, true, true);
@@ -167,13 +167,13 @@ impl Engine<'_> {
         self.admit(driver, true, |driver| {
             let arrival = self.handover.take(driver.room());
             came = !matches!(arrival, Ok(None));
-            self.unwrap(driver, arrival)
+            self.arrived(driver, arrival)
         });
         came
     }
 
     /// What came of another worker. Whatever is wrong with it, the client sees the end.
-    fn unwrap(&self, driver: &mut impl Driver, came: io::Result<Option<Arrival>>) -> Option<Connection> {
+    fn arrived(&self, driver: &mut impl Driver, came: io::Result<Option<Arrival>>) -> Option<Connection> {
         if let Err(error) = &came
             && error.raw_os_error() == Some(Errno::EMFILE as i32)
         {

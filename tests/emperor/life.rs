@@ -479,7 +479,8 @@ fn an_emperor_that_is_wanted_again_comes_when_the_former_one_is_gone() {
     put(&site, "a.ini", &vassal("a.sock"));
     let with = "[uwsgi]\nhttp-socket = main.sock\nwsgi-file = app.py\nemperor = v\nemperor-freq = 3600\n";
     let server = site.ini("http-socket = main.sock\nwsgi-file = app.py").launch();
-    server.wait_for("worker 1 (pid");
+    // Its own, and that of the vassal.
+    server.log.wait_for_nth("started after", 2);
     wait_ready(&server, "a.ini", 1);
     let mut client = Client::unix(&server.path("a.sock"));
     client.send("GET /gate/gate HTTP/1.1\r\nHost: a\r\n\r\n");
